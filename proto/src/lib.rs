@@ -1,0 +1,107 @@
+//! The contract between Holdall's services: messages and gRPC stubs generated from `holdall/**/*.proto`, and the
+//! sealed byte strings that metadata and blob hand each other.
+//!
+//! Services meet only here. Comments on messages and methods stand in the `.proto` files and are carried over.
+
+#![allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from .proto files, where buf's COMMENTS rules check for comments"
+)]
+
+pub mod grant;
+
+/// The domain of every `google.rpc.ErrorInfo` that Holdall's services send.
+pub const ERROR_DOMAIN: &str = "holdall";
+
+/// File descriptors of every service, for gRPC server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/holdall.bin"));
+
+/// Reasons for failed calls.
+pub mod error {
+    pub mod v1 {
+        tonic::include_proto!("holdall.error.v1");
+
+        impl Reason {
+            /// The name as it goes into `google.rpc.ErrorInfo`: the value's name without its prefix.
+            pub fn name(self) -> &'static str {
+                let full = self.as_str_name();
+                full.strip_prefix("REASON_").unwrap_or(full)
+            }
+
+            /// The reason with that name, if there is one.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::from_str_name(&format!("REASON_{name}"))
+            }
+        }
+    }
+}
+
+/// Accounts, sessions, signing keys.
+pub mod auth {
+    pub mod v1 {
+        tonic::include_proto!("holdall.auth.v1");
+    }
+}
+
+/// Spaces, nodes, content, links, changes.
+pub mod metadata {
+    pub mod v1 {
+        tonic::include_proto!("holdall.metadata.v1");
+    }
+}
+
+/// Bytes.
+pub mod blob {
+    pub mod v1 {
+        tonic::include_proto!("holdall.blob.v1");
+    }
+}
+
+/// Unix time in microseconds, as Holdall's services keep it, for the wire.
+pub fn timestamp(unix_us: i64) -> prost_types::Timestamp {
+    let nanos = i32::try_from(unix_us.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+    prost_types::Timestamp { seconds: unix_us.div_euclid(1_000_000), nanos }
+}
+
+/// A wire time as Unix microseconds, rounded down. `None` when it lies outside years 1 to 9999 or is malformed.
+pub fn unix_us(time: &prost_types::Timestamp) -> Option<i64> {
+    const YEAR_1: i64 = -62_135_596_800;
+    const YEAR_10000: i64 = 253_402_300_800;
+    if !(YEAR_1..YEAR_10000).contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
+        return None;
+    }
+    Some(time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive_the_wire() {
+        for us in [0, 1, -1, 1_764_000_000_123_456, -62_135_596_800_000_000] {
+            assert_eq!(unix_us(&timestamp(us)), Some(us));
+        }
+    }
+
+    #[test]
+    fn times_out_of_range_are_refused() {
+        let at = |seconds, nanos| unix_us(&prost_types::Timestamp { seconds, nanos });
+        assert_eq!(at(i64::MAX, 0), None);
+        assert_eq!(at(i64::MIN, 0), None);
+        assert_eq!(at(0, -1), None);
+        assert_eq!(at(0, 1_000_000_000), None);
+    }
+
+    #[test]
+    fn every_reason_is_found_by_its_name() {
+        for number in 0..100 {
+            if let Ok(reason) = error::v1::Reason::try_from(number) {
+                assert_eq!(error::v1::Reason::from_name(reason.name()), Some(reason));
+                assert!(!reason.name().starts_with("REASON_"));
+            }
+        }
+    }
+}

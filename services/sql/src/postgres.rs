@@ -1,0 +1,117 @@
+//! PostgreSQL.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, Row};
+
+use crate::database::Durability;
+use crate::error::Error;
+use crate::migrate::{self, Migration};
+use crate::pool::{Limits, Pool};
+use crate::settings::Settings;
+
+const LIMITS: Limits = Limits {
+    // Less than anyone waits for an answer.
+    wait: Duration::from_secs(3),
+    // The server may have gone meanwhile.
+    trusted: Duration::from_secs(1),
+    // The server's name may mean another machine by now, and its process for us has grown.
+    lifetime: Duration::from_secs(30 * 60),
+};
+
+const STATEMENTS: usize = 256;
+
+pub(crate) async fn open(
+    settings: &Settings,
+    migrations: &[Migration],
+    durability: Durability,
+) -> Result<Pool<PgConnection>, Error> {
+    // The parser's error may quote the URL, and with it the password.
+    let options = PgConnectOptions::from_str(&settings.url)
+        .map_err(|_| Error::Settings("the PostgreSQL URL cannot be read".into()))?
+        .statement_cache_capacity(STATEMENTS);
+    let options = match options.get_application_name() {
+        Some(_) => options,
+        None => options.application_name("holdall"),
+    };
+
+    // Migrations may take their time, and wait for another process that migrates.
+    let patient = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "60s")]);
+    let mut connection = tokio::time::timeout(LIMITS.wait, patient.connect())
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .map_err(Error::statement)?;
+    check(&mut connection, durability).await?;
+    migrate::run(&mut connection, migrations).await?;
+    connection.close().await.map_err(Error::statement)?;
+
+    let options = options.options([
+        ("statement_timeout", "5s"),
+        ("lock_timeout", "4s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+    ]);
+    let options = match durability {
+        Durability::Full => options,
+        Durability::Rebuildable => options.options([("synchronous_commit", "off")]),
+    };
+    Ok(Pool::new(options, settings.max_connections, LIMITS))
+}
+
+/// Refuses a server that can lose or garble what it acknowledged.
+async fn check(connection: &mut PgConnection, durability: Durability) -> Result<(), Error> {
+    const NAMES: [&str; 4] = ["fsync", "full_page_writes", "server_encoding", "synchronous_commit"];
+    let row = sqlx::query(
+        "SELECT current_setting('fsync'), current_setting('full_page_writes'), \
+         current_setting('server_encoding'), current_setting('synchronous_commit')",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(Error::statement)?;
+    for (index, name) in NAMES.into_iter().enumerate() {
+        let found: String = row.try_get(index).map_err(Error::statement)?;
+        if let Some(required) = objection(name, &found, durability) {
+            return Err(Error::Unsafe { name, found, required });
+        }
+    }
+    Ok(())
+}
+
+/// What `name` has to be, if `found` will not do.
+fn objection(name: &str, found: &str, durability: Durability) -> Option<&'static str> {
+    match (name, found) {
+        ("server_encoding", "UTF8") => None,
+        ("server_encoding", _) => Some("UTF8"),
+        ("synchronous_commit", _) if durability == Durability::Rebuildable => None,
+        (_, "off") => Some("on"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_can_lose_data_is_refused() {
+        let full = |name, found| objection(name, found, Durability::Full);
+        assert_eq!(full("fsync", "off"), Some("on"));
+        assert_eq!(full("full_page_writes", "off"), Some("on"));
+        assert_eq!(full("synchronous_commit", "off"), Some("on"));
+        assert_eq!(full("server_encoding", "SQL_ASCII"), Some("UTF8"));
+        for (name, found) in [
+            ("fsync", "on"),
+            ("full_page_writes", "on"),
+            ("synchronous_commit", "on"),
+            ("synchronous_commit", "local"),
+            ("synchronous_commit", "remote_apply"),
+            ("server_encoding", "UTF8"),
+        ] {
+            assert_eq!(full(name, found), None, "{name} = {found}");
+        }
+        let rebuildable = |name, found| objection(name, found, Durability::Rebuildable);
+        assert_eq!(rebuildable("synchronous_commit", "off"), None);
+        assert_eq!(rebuildable("fsync", "off"), Some("on"));
+    }
+}

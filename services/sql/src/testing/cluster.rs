@@ -1,0 +1,169 @@
+//! A PostgreSQL of the test process's own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
+
+/// Runs a server, and ends it when the test process is gone, however it went: its standard input is a pipe
+/// that only the test process holds open.
+///
+/// The folder is the first argument, the server's command line follows.
+const SUPERVISOR: &str = r#"
+trap '' HUP INT TERM
+folder=$1
+shift
+"$@" </dev/null &
+server=$!
+read -r _
+kill -QUIT "$server"
+wait "$server"
+cd /
+rm -rf "$folder"
+"#;
+
+const START: Duration = Duration::from_secs(60);
+
+const MISSING: &str = "these tests need PostgreSQL, but its `initdb` and `postgres` are neither on PATH nor in \
+                       /usr/lib/postgresql/*/bin (Debian: apt-get install postgresql; macOS: brew install \
+                       postgresql@16, and its bin folder on PATH)";
+
+/// A PostgreSQL server with a folder of its own, which holds its data and the Unix socket by which it is
+/// reached.
+///
+/// It flushes as a real one does, or [`Database::open`](crate::Database::open) would not have it.
+pub struct PostgresCluster {
+    folder: PathBuf,
+    databases: AtomicU32,
+    /// Holds the pipe, which the system closes when this process ends.
+    _supervisor: Child,
+}
+
+impl PostgresCluster {
+    /// This process's server: started at the first call, gone with the process. A root user's server runs as
+    /// the user `postgres`, since it refuses to run as root.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed (the message says how to get it), or does not start.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<PostgresCluster> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&binaries()))
+    }
+
+    /// Makes an empty database, which stays until the server goes, and returns its URL.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn create_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut connection =
+            PgConnection::connect(&self.url("postgres")).await.expect("connecting to PostgreSQL");
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .execute(&mut connection)
+            .await
+            .expect("creating a test database");
+        connection.close().await.expect("closing a connection");
+        self.url(&name)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@localhost/{database}?host={}", self.folder.display())
+    }
+
+    fn start(binaries: &Path) -> Self {
+        let temporary = tempfile::Builder::new().prefix("pg-").tempdir().expect("making a temporary folder");
+        let folder = temporary.path().to_owned();
+        let owner = owner(&folder);
+        let data = folder.join("data");
+
+        let mut initdb = command(&binaries.join("initdb"), &folder, owner);
+        initdb.arg("--pgdata").arg(&data);
+        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--no-locale", "--encoding=UTF8"]);
+        let made = initdb.output().expect("running initdb");
+        assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
+
+        let log = folder.join("log");
+        let mut supervisor = command(Path::new("sh"), &folder, owner);
+        supervisor.args(["-c", SUPERVISOR, "sh"]).arg(&folder).arg(binaries.join("postgres"));
+        supervisor.arg("-D").arg(&data).arg("-k").arg(&folder);
+        for setting in
+            ["listen_addresses=", "max_connections=300", "shared_buffers=64MB", "log_min_messages=fatal"]
+        {
+            supervisor.args(["-c", setting]);
+        }
+        let supervisor = supervisor
+            // Out of reach of a terminal's interrupt, which would leave the folder behind.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stderr(fs::File::create(&log).expect("making the server's log"))
+            .spawn()
+            .expect("starting a shell");
+        // From here on the supervisor removes it.
+        let _ = temporary.keep();
+        let cluster = Self { folder, databases: AtomicU32::new(0), _supervisor: supervisor };
+
+        // The last line of this file says how far the server has come.
+        let status = data.join("postmaster.pid");
+        let ready = || {
+            fs::read_to_string(&status).is_ok_and(|text| text.lines().nth(7).map(str::trim) == Some("ready"))
+        };
+        let started = Instant::now();
+        while !ready() {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            assert!(started.elapsed() < START && !said.contains("FATAL"), "PostgreSQL did not start: {said}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        cluster
+    }
+}
+
+fn command(program: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).env_remove("PGDATA").stdin(Stdio::null()).stdout(Stdio::null());
+    if let Some((user, group)) = owner {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// Whom the server has to run as, given the folder, when we are root; `None` when it can run as we do.
+fn owner(folder: &Path) -> Option<(u32, u32)> {
+    if fs::metadata(folder).expect("looking at the temporary folder").uid() != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("reading the users");
+    let owner = users.lines().find_map(|line| {
+        let mut fields = line.strip_prefix("postgres:")?.split(':').skip(1);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    let (user, group) =
+        owner.expect("PostgreSQL does not run as root, and there is no user `postgres` to run it as");
+    chown(folder, Some(user), Some(group)).expect("giving the temporary folder to `postgres`");
+    Some((user, group))
+}
+
+/// The folder of `initdb` and `postgres`: from `PATH`, else the newest version where Debian keeps them.
+fn binaries() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    versions.sort();
+    folders.extend(versions.into_iter().rev().map(|(_, folder)| folder));
+    folders
+        .into_iter()
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+        .expect(MISSING)
+}
