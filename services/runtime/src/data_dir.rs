@@ -1,0 +1,136 @@
+//! A data directory has one owner at a time.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The file in a data directory whose lock (`flock`) is held by its owner. The system releases it when the
+/// owner ends, however it ends, so a left-over file means nothing.
+pub const LOCK_FILE: &str = "LOCK";
+
+/// A data directory that this process owns until the value is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process owns it.
+    #[error("data directory {} is in use by {owner}; stop it first, or choose another directory with --data-dir", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The program and process id that the owner left in the lock file.
+        owner: String,
+    },
+    /// It cannot be made, or its lock file cannot be opened, written or locked.
+    #[error("data directory {} cannot be used: {source}", path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl DataDir {
+    /// Makes the directory when it is missing (readable by its owner alone, as are missing parents) and takes
+    /// its lock without waiting. `program` is told to whoever comes next.
+    pub fn acquire(path: impl Into<PathBuf>, program: &str) -> Result<Self, DataDirError> {
+        let path = path.into();
+        match Self::lock(&path, program) {
+            Ok(Ok(lock)) => Ok(Self { path, _lock: lock }),
+            Ok(Err(owner)) => Err(DataDirError::InUse { path, owner }),
+            Err(source) => Err(DataDirError::Io { path, source }),
+        }
+    }
+
+    fn lock(path: &Path, program: &str) -> std::io::Result<Result<File, String>> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join(LOCK_FILE))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = String::new();
+                // Another program's file may hold anything.
+                let _ = file.take(200).read_to_string(&mut owner);
+                let owner = owner.lines().next().unwrap_or_default();
+                let readable = !owner.is_empty() && !owner.contains(char::is_control);
+                return Ok(Err(if readable { owner } else { "another process" }.to_owned()));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{program} (process {})", std::process::id())?;
+        Ok(Ok(file))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_second_owner_is_refused_and_told_who_the_first_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let first = DataDir::acquire(&path, "holdall-one").unwrap();
+        let error = DataDir::acquire(&path, "holdall-two").unwrap_err();
+        assert!(matches!(error, DataDirError::InUse { .. }), "{error}");
+        let text = error.to_string();
+        let owner = format!("holdall-one (process {})", std::process::id());
+        assert!(text.contains(&owner) && text.contains(path.to_str().unwrap()), "{text}");
+
+        drop(first);
+        assert_eq!(DataDir::acquire(&path, "holdall-two").unwrap().path(), path);
+    }
+
+    #[test]
+    fn only_the_owner_may_look_inside() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let _dir = DataDir::acquire(&path, "holdall-test").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join(LOCK_FILE)), 0o600);
+    }
+
+    #[test]
+    fn a_left_over_lock_file_is_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join(LOCK_FILE),
+            "holdall-dead (process 1)\nmore than the next owner writes",
+        )
+        .unwrap();
+        let _owned = DataDir::acquire(dir.path(), "x").unwrap();
+        let left = std::fs::read_to_string(dir.path().join(LOCK_FILE)).unwrap();
+        assert_eq!(left, format!("x (process {})\n", std::process::id()));
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(DataDir::acquire(&path, "x"), Err(DataDirError::Io { .. })));
+    }
+}
