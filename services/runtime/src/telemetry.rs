@@ -8,6 +8,7 @@
 //! Levels: ERROR a defect of ours or lost data; WARN something an operator may have to act on; INFO what the
 //! process does as a whole; DEBUG single requests.
 
+mod gate;
 mod lines;
 
 use std::io::{IsTerminal, Write};
@@ -19,12 +20,11 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Metadata};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use gate::Gate;
 use lines::{Lines, Style};
 
 use crate::BoxError;
@@ -64,17 +64,15 @@ pub fn start(name: &'static str, config: &TelemetryConfig) -> Result<Telemetry, 
         LogFormat::Auto | LogFormat::Json => Style::Json,
         LogFormat::Pretty => Style::Text { colours: terminal },
     };
-    let lines = Lines { style, write: to_stderr }.with_filter(filter(&config.log)?);
-    // Spans stay on whatever is logged: they carry the trace.
+    let lines = Lines { style, write: to_stderr };
     let spans = tracing_opentelemetry::layer()
         .with_tracer(telemetry.tracer.tracer("holdall"))
         .with_location(false)
         .with_threads(false)
         .with_level(false)
         .with_target(false)
-        .with_tracked_inactivity(false)
-        .with_filter(filter_fn(is_our_span));
-    tracing_subscriber::registry().with(spans).with(lines).try_init()?;
+        .with_tracked_inactivity(false);
+    tracing_subscriber::registry().with(spans).with(lines).with(Gate(filter(&config.log)?)).try_init()?;
     if let Some(meter) = &telemetry.meter {
         opentelemetry::global::set_meter_provider(meter.clone());
     }
@@ -85,10 +83,6 @@ pub fn start(name: &'static str, config: &TelemetryConfig) -> Result<Telemetry, 
 fn to_stderr(line: &str) {
     // There is nowhere to tell that telling failed.
     let _ = std::io::stderr().write_all(line.as_bytes());
-}
-
-fn is_our_span(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target().starts_with("holdall")
 }
 
 fn log_panics() {

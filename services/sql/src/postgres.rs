@@ -31,7 +31,8 @@ pub(crate) async fn open(
     // The parser's error may quote the URL, and with it the password.
     let options = PgConnectOptions::from_str(&settings.url)
         .map_err(|_| Error::Settings("the PostgreSQL URL cannot be read".into()))?
-        .statement_cache_capacity(STATEMENTS);
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging();
     let options = match options.get_application_name() {
         Some(_) => options,
         None => options.application_name("holdall"),

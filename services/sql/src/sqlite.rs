@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
 use crate::database::Durability;
@@ -61,7 +62,8 @@ pub(crate) async fn open(
         .journal_mode(SqliteJournalMode::Wal)
         .pragma("journal_size_limit", LOG_LIMIT)
         .pragma("mmap_size", "0")
-        .statement_cache_capacity(STATEMENTS);
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging();
     let normal = options.clone().synchronous(SqliteSynchronous::Normal);
     let full = options.clone().synchronous(SqliteSynchronous::Full);
 
