@@ -1,0 +1,28 @@
+//! `holdall-auth`: the auth service as a process of its own.
+
+use std::process::ExitCode;
+
+use holdall_auth::{Process, build};
+use holdall_runtime::clock::Clock;
+use holdall_runtime::data_dir::DataDir;
+use holdall_runtime::{run, serve};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    run::main("holdall-auth", |process: run::Process<Process>| async move {
+        let config = &process.config;
+        let server = serve::Server::new(serve::Profile::Grpc, &config.server)?;
+        let listener = run::bind(config.server.listen).await?;
+        // PostgreSQL and a directory of keys may be shared by replicas; a data directory may not.
+        let own = config.auth.needs_data_dir();
+        let _data = own.then(|| DataDir::acquire(&config.data.dir, process.name)).transpose()?;
+        let service =
+            build(config.auth.clone().within(&config.data.dir), Clock::System, &process.shutdown).await?;
+        process.announce(&server, &listener);
+        server.serve(listener, service.routes.clone(), &process.shutdown).await;
+        service.close().await;
+        Ok(())
+    })
+}

@@ -1,0 +1,172 @@
+//! Accounts, sessions and registrations as rows, on SQLite and PostgreSQL. One method is one transaction; the time comes
+//! from the caller.
+
+mod accounts;
+#[cfg(test)]
+mod conformance;
+mod sessions;
+
+use holdall_sql::{Database, Durability, Migration, Migrations, Row, Settings, Transient, sql};
+use uuid::Uuid;
+
+use crate::domain::{Account, AccountId, Email, Error, Role, Username};
+use crate::password::Credential;
+
+pub use accounts::{EmailChanged, NewAccount, Registered, Repeatable};
+pub use sessions::{FoundSession, NewSession, SessionPosition};
+
+/// The schema.
+pub const MIGRATIONS: Migrations = Migrations {
+    sqlite: &[Migration {
+        version: 1,
+        name: "accounts and sessions",
+        sql: include_str!("../migrations/sqlite/0001_accounts_and_sessions.sql"),
+    }],
+    postgres: &[Migration {
+        version: 1,
+        name: "accounts and sessions",
+        sql: include_str!("../migrations/postgres/0001_accounts_and_sessions.sql"),
+    }],
+};
+
+/// Rows that one statement of [`Store::sweep`] deletes at most, so that it never holds others up for long.
+const SWEPT_AT_ONCE: i64 = 500;
+
+/// The rows.
+#[derive(Clone)]
+pub struct Store {
+    db: Database,
+}
+
+/// An account with what only sign-in needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAccount {
+    /// The account.
+    pub account: Account,
+    /// What its password is compared with.
+    pub credential: Credential,
+    /// Whether it may sign in.
+    pub active: bool,
+}
+
+impl Store {
+    /// Opens the database and brings its schema up to date.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub async fn open(settings: &Settings) -> Result<Self, holdall_sql::Error> {
+        Ok(Self { db: Database::open(settings, &MIGRATIONS, Durability::Full).await? })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.db.ping().await?)
+    }
+
+    /// Waits for what is running and closes the connections.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
+    /// The key of that name: `candidate` for whoever asks first, and the same for everybody after.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Internal`].
+    pub async fn shared_key(&self, name: &'static str, candidate: [u8; 32]) -> Result<[u8; 32], Error> {
+        sql("INSERT INTO shared_keys (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+            .bind(name)
+            .bind(candidate)
+            .execute(&self.db)
+            .await?;
+        let row = sql("SELECT value FROM shared_keys WHERE name = $1").bind(name).fetch_one(&self.db).await?;
+        fixed(row.get(0)?)
+    }
+
+    /// Deletes sessions that ended before `sessions_before` and registrations made before `registrations_before`, some of
+    /// them at a time, and returns how many rows went.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn sweep(&self, sessions_before: i64, registrations_before: i64) -> Result<u64, Error> {
+        let mut total = 0;
+        for (statement, before) in [
+            (
+                "DELETE FROM sessions WHERE id IN \
+                 (SELECT id FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
+                sessions_before,
+            ),
+            (
+                "DELETE FROM registrations WHERE idempotency_key IN \
+                 (SELECT idempotency_key FROM registrations WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+                registrations_before,
+            ),
+        ] {
+            loop {
+                let swept = sql(statement).bind(before).bind(SWEPT_AT_ONCE).execute(&self.db).await?;
+                total += swept;
+                if i64::try_from(swept).unwrap_or(i64::MAX) < SWEPT_AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(total)
+    }
+}
+
+/// The columns of an account in the order that [`stored_account`] reads them.
+macro_rules! account_columns {
+    () => {
+        "a.id, a.username, a.email, a.role, a.created_at, a.credential, a.state"
+    };
+}
+use account_columns;
+
+fn stored_account(row: &Row) -> Result<StoredAccount, Error> {
+    Ok(StoredAccount {
+        account: Account {
+            id: AccountId(uuid(&row.get::<String>(0)?)?),
+            username: Username::from_store(row.get(1)?),
+            email: row.get::<Option<String>>(2)?.map(Email::from_store),
+            role: role(&row.get::<String>(3)?)?,
+            created_at: row.get(4)?,
+        },
+        credential: Credential(row.get(5)?),
+        active: row.get::<String>(6)? == "active",
+    })
+}
+
+fn corrupt() -> Error {
+    Error::internal("the database holds something unexpected")
+}
+
+fn uuid(text: &str) -> Result<Uuid, Error> {
+    Uuid::try_parse(text).map_err(|_| corrupt())
+}
+
+fn role(name: &str) -> Result<Role, Error> {
+    name.parse().map_err(|()| corrupt())
+}
+
+fn fixed(bytes: Vec<u8>) -> Result<[u8; 32], Error> {
+    bytes.try_into().map_err(|_| corrupt())
+}
+
+impl From<holdall_sql::Error> for Error {
+    fn from(error: holdall_sql::Error) -> Self {
+        match error {
+            holdall_sql::Error::Busy(_) => Self::Unavailable(error.into()),
+            holdall_sql::Error::Full(_) => Self::StorageFull(error.into()),
+            holdall_sql::Error::Unknown(_) => Self::OutcomeUnknown(error.into()),
+            _ => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl Transient for Error {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
