@@ -62,6 +62,8 @@ pub(crate) async fn open(
         .journal_mode(SqliteJournalMode::Wal)
         .pragma("journal_size_limit", LOG_LIMIT)
         .pragma("mmap_size", "0")
+        // What a statement of several rows needs to undo itself is small, and otherwise a file for each transaction.
+        .pragma("temp_store", "MEMORY")
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging();
     let normal = options.clone().synchronous(SqliteSynchronous::Normal);

@@ -160,26 +160,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> Guarded<IO> {
-    /// Throws away what comes in. Nothing to come at the first look means that nothing is lost by closing.
+    /// Throws away what comes in, until the peer ends its side too. That nothing is there at the first look says nothing:
+    /// it may be on its way.
     fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut left = self.lingering.unwrap_or_else(|| {
+            self.alarm.as_mut().reset(Instant::now() + LINGER_TIME);
+            LINGER_BYTES
+        });
         let mut waste = [0; 16 << 10];
         loop {
+            self.lingering = Some(left);
             let mut buffer = ReadBuf::new(&mut waste);
-            let read = Pin::new(&mut self.io).poll_read(context, &mut buffer);
+            let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(context, &mut buffer) else {
+                return self.alarm.as_mut().poll(context);
+            };
             let came = buffer.filled().len();
-            match (read, self.lingering) {
-                (Poll::Pending, None) => return Poll::Ready(()),
-                (Poll::Pending, Some(_)) => return self.alarm.as_mut().poll(context),
-                (Poll::Ready(Ok(())), left) if came > 0 => {
-                    if left.is_none() {
-                        self.alarm.as_mut().reset(Instant::now() + LINGER_TIME);
-                    }
-                    match left.unwrap_or(LINGER_BYTES).checked_sub(came) {
-                        Some(left) => self.lingering = Some(left),
-                        None => return Poll::Ready(()),
-                    }
-                }
-                (Poll::Ready(_), _) => return Poll::Ready(()),
+            match left.checked_sub(came) {
+                Some(rest) if came > 0 && read.is_ok() => left = rest,
+                _ => return Poll::Ready(()),
             }
         }
     }
@@ -270,6 +268,30 @@ mod tests {
         };
         let (answer, ()) = tokio::join!(client, server);
         assert_eq!(answer, "too large");
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_the_answer_does_not_destroy_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = async {
+            let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+            client.write_all(b"0123456789").await.unwrap();
+            let mut answer = [0; 9];
+            client.read_exact(&mut answer).await.unwrap();
+            client.write_all(&vec![0; LINGER_BYTES / 2]).await.unwrap();
+            client.shutdown().await.unwrap();
+            assert_eq!(client.read(&mut answer).await.unwrap(), 0);
+        };
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut some = [0; 10];
+            stream.read_exact(&mut some).await.unwrap();
+            let mut guarded = Guarded::new(stream, Bytes::new(), Duration::from_secs(5));
+            guarded.write_all(b"too large").await.unwrap();
+            guarded.shutdown().await.unwrap();
+        };
+        tokio::join!(client, server);
     }
 
     #[tokio::test(start_paused = true)]
