@@ -1,0 +1,29 @@
+//! `holdall-metadata`: the metadata service as a process of its own.
+
+use std::process::ExitCode;
+
+use holdall_metadata::{Deps, Process, build};
+use holdall_runtime::clock::Clock;
+use holdall_runtime::data_dir::DataDir;
+use holdall_runtime::{run, serve, upstream};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    run::main("holdall-metadata", |process: run::Process<Process>| async move {
+        let config = &process.config;
+        let server = serve::Server::new(serve::Profile::Grpc, &config.server)?;
+        let auth = upstream::connect(&config.auth, Some(config.auth.timeout.get()))?;
+        let listener = run::bind(config.server.listen).await?;
+        // PostgreSQL may be shared by replicas; a file may not.
+        let own = config.metadata.database.url.is_empty();
+        let _data = own.then(|| DataDir::acquire(&config.data.dir, process.name)).transpose()?;
+        let deps = Deps { auth, clock: Clock::System, shutdown: process.shutdown.clone() };
+        let service = build(&config.metadata, &config.data.dir, deps).await?;
+        process.announce(&server, &listener);
+        server.serve(listener, service.routes.clone(), &process.shutdown).await;
+        service.close().await;
+        Ok(())
+    })
+}

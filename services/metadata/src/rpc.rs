@@ -1,0 +1,138 @@
+//! The gRPC services: decode, call the store, encode. One file for each service of the contract.
+
+mod cache;
+mod change;
+mod content;
+mod convert;
+mod error;
+mod link;
+mod node;
+mod space;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use holdall_proto::blob::v1::ReadGrant;
+use holdall_proto::grant::KeyRing;
+use holdall_proto::metadata::v1::change_service_server::ChangeServiceServer;
+use holdall_proto::metadata::v1::content_service_server::ContentServiceServer;
+use holdall_proto::metadata::v1::link_service_server::LinkServiceServer;
+use holdall_proto::metadata::v1::node_service_server::NodeServiceServer;
+use holdall_proto::metadata::v1::space_service_server::SpaceServiceServer;
+use holdall_proto::metadata::v1::{ListChildrenResponse, Node, Version};
+use holdall_runtime::clock::Clock;
+use holdall_runtime::layers::{HEALTH, REFLECTION};
+use holdall_runtime::token;
+use holdall_sql::pages::{self, Pager};
+use prost::Message;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tonic::service::Routes;
+use tonic::{Request, Status};
+
+use self::cache::Answers;
+use crate::domain::error::Error;
+use crate::domain::id::{AccountId, BlobId};
+use crate::domain::space::Home;
+use crate::store::Store;
+
+/// Methods that need no access token: those where something else is the proof.
+pub const PUBLIC: &[&str] = &["/holdall.metadata.v1.LinkService/OpenLink", HEALTH, REFLECTION];
+
+const DEFAULT_PAGE: u32 = 100;
+const MAX_PAGE: u32 = 1000;
+
+/// What all methods share. Clones are the same.
+#[derive(Clone)]
+pub struct Rpc(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    clock: Clock,
+    keys: KeyRing,
+    pager: Pager,
+    /// Microseconds.
+    read_grant_lifetime: i64,
+    children: Answers<ListChildrenResponse>,
+    contents: Answers<Content>,
+}
+
+/// A file that can be read, before the leave to read it.
+struct Content {
+    blob: BlobId,
+    node: Node,
+    version: Version,
+}
+
+/// Memory for kept lists of children, in bytes, about.
+const KEPT_CHILDREN: u64 = 16 << 20;
+/// Memory for kept files, in bytes, about.
+const KEPT_CONTENTS: u64 = 8 << 20;
+
+impl Rpc {
+    /// `keys` are shared with blob; `read_grant_lifetime` is in microseconds.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, keys: KeyRing, pager: Pager, read_grant_lifetime: i64) -> Self {
+        // In memory a message takes about twice what it takes on the wire.
+        let children = Answers::new(KEPT_CHILDREN, |answer: &ListChildrenResponse| 2 * answer.encoded_len());
+        let contents = Answers::new(KEPT_CONTENTS, |content: &Content| {
+            2 * (content.node.encoded_len() + content.version.encoded_len())
+        });
+        Self(Arc::new(Shared { store, clock, keys, pager, read_grant_lifetime, children, contents }))
+    }
+
+    /// Every service of this crate, without what goes around them.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes::new(NodeServiceServer::new(self.clone()))
+            .add_service(SpaceServiceServer::new(self.clone()))
+            .add_service(ContentServiceServer::new(self.clone()))
+            .add_service(LinkServiceServer::new(self.clone()))
+            .add_service(ChangeServiceServer::new(self.clone()))
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The caller's space, and the time of the call.
+    async fn home<T>(&self, request: &Request<T>) -> Result<(Home, i64), Status> {
+        let account = AccountId::from(token::caller(request)?.account_id);
+        let now = self.0.clock.now();
+        Ok((self.store().home(account, now).await?, now))
+    }
+
+    /// Leave to read a blob, for a short time.
+    fn read_grant(&self, blob: BlobId, now: i64) -> bytes::Bytes {
+        self.0.keys.seal(&ReadGrant {
+            blob_id: blob.to_string(),
+            expires_at_us: now.saturating_add(self.0.read_grant_lifetime),
+        })
+    }
+
+    /// Where a page starts: `None` for the first.
+    fn position<T: DeserializeOwned>(&self, scope: &str, token: &str) -> Result<Option<T>, Error> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        self.0.pager.decode(scope, token).map(Some).map_err(|_| Error::InvalidPageToken)
+    }
+
+    /// The token for the page after `last`; empty when that was the last page.
+    fn next_page(&self, scope: &str, last: Option<impl Serialize>) -> Result<String, Status> {
+        match last {
+            None => Ok(String::new()),
+            Some(position) => self.0.pager.encode(scope, &position).map_err(|error| {
+                tracing::error!(%error, "cannot write a page token");
+                error::internal()
+            }),
+        }
+    }
+}
+
+fn page_size(requested: i32) -> Result<u32, Error> {
+    pages::page_size(requested, DEFAULT_PAGE, MAX_PAGE)
+        .map_err(|_| Error::field("page_size", "must not be negative"))
+}

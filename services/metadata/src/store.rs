@@ -1,0 +1,203 @@
+//! What is kept, in SQL that is written once for SQLite and PostgreSQL.
+//!
+//! The store speaks the domain: every method is one operation of one caller, in one transaction, and asks
+//! [`authorize`](crate::domain::authorize::authorize) about every node that it touches. Look-ups return `Option` or
+//! [`domain::Error::NotFound`](crate::domain::error::Error::NotFound); time is passed in.
+//!
+//! # Order of changes
+//!
+//! Every writing transaction of a space first locks the space's row (see [`work`]). On PostgreSQL that makes the writers of
+//! one space run one after another, as SQLite's single writer does anyway, so three things hold on both: change numbers have
+//! no gaps and follow the order of commits; what a rule has read cannot change before the commit (no cycles, no quota
+//! overrun); repeated requests find each other's answers.
+
+mod answers;
+mod commits;
+mod freshness;
+mod links;
+mod lists;
+mod lookup;
+mod nodes;
+mod purge;
+mod row;
+mod sweep;
+mod uploads;
+mod work;
+
+#[cfg(test)]
+mod conformance;
+
+use holdall_sql::{Database, Dialect, Migration, Migrations, Transient, sql};
+use moka::sync::Cache;
+
+use crate::domain;
+use crate::domain::id::{AccountId, NodeId, SpaceId};
+use crate::domain::space::{Home, Space};
+use commits::Commits;
+use freshness::Freshness;
+pub use freshness::Moment;
+pub use purge::Purge;
+
+/// The schema.
+pub const MIGRATIONS: Migrations = Migrations {
+    sqlite: &[Migration {
+        version: 1,
+        name: "schema",
+        sql: include_str!("../migrations/sqlite/0001_schema.sql"),
+    }],
+    postgres: &[Migration {
+        version: 1,
+        name: "schema",
+        sql: include_str!("../migrations/postgres/0001_schema.sql"),
+    }],
+};
+
+/// Homes kept in memory: about 100 bytes each.
+const CACHED_HOMES: u64 = 100_000;
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A rule says no.
+    #[error(transparent)]
+    Refused(#[from] domain::error::Error),
+    /// The database could not do it, or did not say whether it did.
+    #[error(transparent)]
+    Sql(#[from] holdall_sql::Error),
+    /// Nothing was done, and the same may succeed in a moment.
+    #[error("the database is busy or out of reach")]
+    Busy,
+    /// Whether it happened is not known.
+    #[error("the outcome is not known")]
+    OutcomeUnknown,
+    /// The database holds what this program would never write.
+    #[error("the database holds a {0} that makes no sense")]
+    Corrupt(&'static str),
+    /// The system has no randomness to give.
+    #[error("no randomness")]
+    Random(#[from] getrandom::Error),
+}
+
+impl Transient for Error {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Busy => true,
+            Self::Sql(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+}
+
+/// The result of an operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What the store needs to know beside the rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The quota of a new space, in bytes.
+    pub default_quota: u64,
+    /// How long a begun upload may take, in microseconds.
+    pub upload_lifetime: i64,
+    /// Uploads of at most this many bytes reserve no room: the commit of so little hardly ever fails for want of it, and a
+    /// reservation costs a transaction.
+    pub reserve_above: u64,
+}
+
+/// The database of spaces. Clones share everything.
+#[derive(Clone)]
+pub struct Store {
+    db: Database,
+    terms: Terms,
+    homes: Cache<AccountId, Home>,
+    freshness: Freshness,
+    commits: Commits,
+}
+
+impl Store {
+    /// A store on an open database with the schema [`MIGRATIONS`]. A SQLite database has one store at a time.
+    #[must_use]
+    pub fn new(db: Database, terms: Terms) -> Self {
+        let freshness = match db.dialect() {
+            Dialect::Sqlite => Freshness::watching(),
+            Dialect::Postgres => Freshness::unknown(),
+        };
+        Self { db, terms, homes: Cache::new(CACHED_HOMES), freshness, commits: Commits::default() }
+    }
+
+    /// The present moment of a space: as long as it is the same, what was read after it was asked for is still so. `None` when
+    /// that cannot be told.
+    #[must_use]
+    pub fn moment(&self, home: &Home) -> Option<Moment> {
+        self.freshness.moment(home.space)
+    }
+
+    /// The account's own space, made with its root folder when it is not there yet.
+    pub async fn home(&self, account: AccountId, now: i64) -> Result<Home> {
+        if let Some(home) = self.homes.get(&account) {
+            return Ok(home);
+        }
+        let home = match self.find_home(account).await? {
+            Some(home) => home,
+            None => {
+                holdall_sql::retry(async || self.make_home(account, now).await).await?;
+                self.find_home(account).await?.ok_or(Error::Corrupt("space"))?
+            }
+        };
+        self.homes.insert(account, home);
+        Ok(home)
+    }
+
+    async fn find_home(&self, account: AccountId) -> Result<Option<Home>> {
+        let row = sql("SELECT space_id, root_id FROM spaces WHERE owner_id = $1")
+            .bind(account.to_string())
+            .fetch_optional(&self.db)
+            .await?;
+        row.map(|row| Ok(Home { account, space: row::id(&row, 0)?, root: row::id(&row, 1)? })).transpose()
+    }
+
+    /// Does nothing when another call was first.
+    async fn make_home(&self, account: AccountId, now: i64) -> Result<()> {
+        let (space, root) = (SpaceId::new(now), NodeId::new(now));
+        let mut tx = self.db.begin().await?;
+        let made = sql("INSERT INTO spaces (space_id, owner_id, root_id, quota_bytes, created_at)
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (owner_id) DO NOTHING")
+        .bind(space.to_string())
+        .bind(account.to_string())
+        .bind(root.to_string())
+        .bind(row::int(self.terms.default_quota)?)
+        .bind(now)
+        .execute(&mut tx)
+        .await?;
+        if made == 1 {
+            sql("INSERT INTO nodes (node_id, space_id, name, kind, revision, created_at, modified_at)
+                 VALUES ($1, $2, '', 1, 0, $3, $3)")
+            .bind(root.to_string())
+            .bind(space.to_string())
+            .bind(now)
+            .execute(&mut tx)
+            .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// The space with its counters as they are now.
+    pub async fn space(&self, home: &Home) -> Result<Space> {
+        let row = sql(
+            "SELECT quota_bytes, used_bytes, reserved_bytes, change_sequence FROM spaces WHERE space_id = $1",
+        )
+        .bind(home.space.to_string())
+        .fetch_one(&self.db)
+        .await?;
+        row::space(&row, home)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        Ok(self.db.ping().await?)
+    }
+
+    /// Closes the database when what is running is done.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+}
