@@ -1,0 +1,33 @@
+-- What the packs hold. Everything here can be rebuilt from them.
+
+CREATE TABLE packs (
+    id BIGINT NOT NULL PRIMARY KEY,
+    -- From the pack's header: tells it from another store's pack of the same number.
+    salt BYTEA NOT NULL,
+    -- The records before this offset are in the index.
+    indexed_to BIGINT NOT NULL
+);
+
+CREATE TABLE chunks (
+    -- BLAKE3-256 of the bytes.
+    hash BYTEA NOT NULL PRIMARY KEY,
+    size BIGINT NOT NULL,
+    pack BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    stored BIGINT NOT NULL,
+    codec BIGINT NOT NULL,
+    -- 1 once the stored bytes were found wrong or missing: not to be relied on for new blobs.
+    damaged BIGINT NOT NULL DEFAULT 0
+);
+
+CREATE TABLE blobs (
+    -- UUIDv7.
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    size BIGINT NOT NULL,
+    -- BLAKE3-256 of the content; the name of its chunk when there is but one.
+    digest BYTEA NOT NULL,
+    -- Where the payload of the manifest's record stands.
+    pack BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    stored BIGINT NOT NULL
+);

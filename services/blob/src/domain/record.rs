@@ -1,0 +1,210 @@
+//! The record: the unit in which chunks and manifests stand in a pack.
+//!
+//! # Format, version 1
+//!
+//! Numbers are little-endian. A record is a header of 64 bytes and the payload right behind it; the next record follows
+//! without padding.
+//!
+//! | offset | bytes | meaning |
+//! | --- | --- | --- |
+//! | 0 | 4 | magic: `F5 48 52 0A` |
+//! | 4 | 1 | version of this format: 1 |
+//! | 5 | 1 | kind: 1 chunk, 2 manifest |
+//! | 6 | 1 | codec of the payload: 0 raw |
+//! | 7 | 1 | zero |
+//! | 8 | 4 | bytes of the payload as stored |
+//! | 12 | 4 | bytes of the payload once decoded |
+//! | 16 | 32 | BLAKE3-256 of the payload once decoded; for a chunk, its name |
+//! | 48 | 16 | the first bytes of BLAKE3 keyed with the pack's salt over the 48 bytes before and the record's offset in the pack (8 bytes) |
+//!
+//! The check at the end binds a header to its pack and its place. A reader that lost its way can therefore look for the
+//! magic: content cannot imitate a record, because whoever sends content does not know the salt, and a block that a disk
+//! put in the wrong place is not taken for what should stand there.
+
+use blake3::Hash;
+
+/// Bytes of a record's header.
+pub const HEADER_LEN: usize = 64;
+/// What every record starts with.
+pub const MAGIC: [u8; 4] = [0xf5, b'H', b'R', b'\n'];
+const VERSION: u8 = 1;
+const CHECKED: usize = 48;
+
+/// A pack's random bytes.
+pub type Salt = [u8; 32];
+
+/// What a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A piece of content.
+    Chunk,
+    /// The list of a blob's chunks: see [`manifest`](super::manifest).
+    Manifest,
+}
+
+/// How a payload is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// Not at all.
+    Raw,
+}
+
+impl Codec {
+    /// Its number in records and in the index.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Raw => 0,
+        }
+    }
+
+    /// The codec with that number, if this build knows it.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        (number == 0).then_some(Self::Raw)
+    }
+}
+
+/// A record without its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What it holds.
+    pub kind: Kind,
+    /// How the payload is encoded.
+    pub codec: Codec,
+    /// Bytes of the payload as stored.
+    pub stored: u32,
+    /// Bytes of the payload once decoded.
+    pub size: u32,
+    /// BLAKE3-256 of the payload once decoded.
+    pub hash: Hash,
+}
+
+impl Header {
+    /// The header of a payload that is stored as it is.
+    #[must_use]
+    pub fn raw(kind: Kind, size: u32, hash: Hash) -> Self {
+        Self { kind, codec: Codec::Raw, stored: size, size, hash }
+    }
+
+    /// The header's bytes, for a record at `offset` of the pack with that salt.
+    #[must_use]
+    pub fn encode(&self, salt: &Salt, offset: u64) -> [u8; HEADER_LEN] {
+        let kind = match self.kind {
+            Kind::Chunk => 1,
+            Kind::Manifest => 2,
+        };
+        let mut bytes = [0; HEADER_LEN];
+        let mut fill = bytes.iter_mut();
+        let mut put = |field: &[u8]| fill.by_ref().zip(field).for_each(|(to, from)| *to = *from);
+        put(&MAGIC);
+        put(&[VERSION, kind, self.codec.number(), 0]);
+        put(&self.stored.to_le_bytes());
+        put(&self.size.to_le_bytes());
+        put(self.hash.as_bytes());
+        if let Some((checked, end)) = bytes.split_first_chunk_mut::<CHECKED>() {
+            end.copy_from_slice(&check(checked, salt, offset));
+        }
+        bytes
+    }
+
+    /// Reads the header that stands at `offset` of the pack with that salt; `None` when none stands there.
+    #[must_use]
+    pub fn decode(bytes: &[u8; HEADER_LEN], salt: &Salt, offset: u64) -> Option<Self> {
+        let (checked, end) = bytes.split_first_chunk::<CHECKED>()?;
+        if !checked.starts_with(&MAGIC) || *end != check(checked, salt, offset) {
+            return None;
+        }
+        let (start, hash) = checked.split_last_chunk::<32>()?;
+        let [_, _, _, _, VERSION, kind, codec, 0, lengths @ ..] = start else { return None };
+        let (stored, rest) = lengths.split_first_chunk::<4>()?;
+        let (size, _) = rest.split_first_chunk::<4>()?;
+        Some(Self {
+            kind: match kind {
+                1 => Kind::Chunk,
+                2 => Kind::Manifest,
+                _ => return None,
+            },
+            codec: Codec::from_number(*codec)?,
+            stored: u32::from_le_bytes(*stored),
+            size: u32::from_le_bytes(*size),
+            hash: Hash::from_bytes(*hash),
+        })
+    }
+
+    /// Whether `payload`, decoded, is what this header was written for.
+    #[must_use]
+    pub fn fits(&self, payload: &[u8]) -> bool {
+        u32::try_from(payload.len()) == Ok(self.size) && blake3::hash(payload) == self.hash
+    }
+
+    /// Bytes of the whole record.
+    #[must_use]
+    pub fn record_len(&self) -> u64 {
+        HEADER_LEN as u64 + u64::from(self.stored)
+    }
+}
+
+fn check(checked: &[u8; CHECKED], salt: &Salt, offset: u64) -> [u8; HEADER_LEN - CHECKED] {
+    let mut check = [0; HEADER_LEN - CHECKED];
+    let mut hasher = blake3::Hasher::new_keyed(salt);
+    hasher.update(checked).update(&offset.to_le_bytes()).finalize_xof().fill(&mut check);
+    check
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: Salt = [9; 32];
+
+    fn header() -> (Header, [u8; HEADER_LEN]) {
+        let header = Header::raw(Kind::Manifest, 3, blake3::hash(b"abc"));
+        (header, header.encode(&SALT, 4096))
+    }
+
+    #[test]
+    fn a_header_reads_back() {
+        let (header, bytes) = header();
+        assert_eq!(Header::decode(&bytes, &SALT, 4096), Some(header));
+        assert!(bytes.starts_with(&MAGIC));
+        assert_eq!(header.record_len(), 67);
+    }
+
+    #[test]
+    fn any_flipped_bit_is_found() {
+        let (_, bytes) = header();
+        for bit in 0..HEADER_LEN * 8 {
+            let mut bytes = bytes;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::decode(&bytes, &SALT, 4096), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_header_belongs_to_one_place_in_one_pack() {
+        let (_, bytes) = header();
+        assert_eq!(Header::decode(&bytes, &SALT, 4097), None);
+        assert_eq!(Header::decode(&bytes, &[8; 32], 4096), None);
+    }
+
+    #[test]
+    fn a_payload_must_fit() {
+        let (header, _) = header();
+        assert!(header.fits(b"abc"));
+        for other in [&b"abd"[..], b"ab", b"abcd", b""] {
+            assert!(!header.fits(other));
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_codecs_and_versions_are_not_guessed_at() {
+        for (at, value) in [(4, 2), (5, 0), (5, 3), (6, 1), (7, 1)] {
+            let (_, mut bytes) = header();
+            bytes[at] = value;
+            let checked: [u8; CHECKED] = bytes[..CHECKED].try_into().unwrap();
+            bytes[CHECKED..].copy_from_slice(&check(&checked, &SALT, 4096));
+            assert_eq!(Header::decode(&bytes, &SALT, 4096), None, "byte {at}");
+        }
+    }
+}

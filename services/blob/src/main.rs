@@ -1,0 +1,23 @@
+//! `holdall-blob`: the blob service as a process of its own.
+
+use std::process::ExitCode;
+
+use holdall_blob::{Process, build};
+use holdall_runtime::clock::Clock;
+use holdall_runtime::{run, serve};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    run::main("holdall-blob", |process: run::Process<Process>| async move {
+        let config = &process.config;
+        let server = serve::Server::new(serve::Profile::Grpc, &config.server)?;
+        let listener = run::bind(config.server.listen).await?;
+        let service = build(&config.blob, &config.data.dir, Clock::System).await?;
+        process.announce(&server, &listener);
+        server.serve(listener, service.routes.clone(), &process.shutdown).await;
+        service.close().await;
+        Ok(())
+    })
+}

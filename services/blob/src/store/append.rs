@@ -1,0 +1,361 @@
+//! The first stage of a lane: records are put at the end of a pack.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use blake3::Hash;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::counters::Counters;
+use super::index::{BlobRow, ChunkRow, PackRow, Rows};
+use super::lane::{Appended, Batch, Context, Entry, NewChunk, UNFLUSHED, Unflushed, WriteError};
+use super::pack::{HEADER_LEN, Location, PackId};
+use crate::domain::manifest::Manifest;
+use crate::domain::record::{self, Header, Kind, Salt};
+
+/// A batch is closed once it has this many bytes…
+const BATCH_BYTES: u64 = 16 << 20;
+/// …or entries.
+const BATCH_ENTRIES: usize = 1024;
+/// Most pieces that one `pwritev` takes (`IOV_MAX` on Linux).
+const MAX_PIECES: usize = 1024;
+
+/// A pack that is being written: by one appender, while one flusher makes durable what is there.
+#[derive(Debug)]
+pub struct OpenPack {
+    id: PackId,
+    salt: Salt,
+    file: File,
+    /// Where the next record goes.
+    end: AtomicU64,
+    /// Everything before this offset has been flushed.
+    flushed: AtomicU64,
+    /// The file cannot be trusted with anything more.
+    abandoned: AtomicBool,
+    /// Held while the file's length changes.
+    length: Mutex<()>,
+}
+
+impl OpenPack {
+    fn create(context: &Context) -> Result<Self, WriteError> {
+        let id = context.pack_ids.next();
+        let (file, salt) = context.packs.create(id).map_err(|error| {
+            tracing::error!(pack = %id, %error, "cannot make a pack");
+            kind(&error)
+        })?;
+        Ok(Self::new(id, salt, file))
+    }
+
+    /// A pack with nothing in it but its header, which is durable.
+    pub fn new(id: PackId, salt: Salt, file: File) -> Self {
+        Self {
+            id,
+            salt,
+            file,
+            end: AtomicU64::new(HEADER_LEN),
+            flushed: AtomicU64::new(HEADER_LEN),
+            abandoned: AtomicBool::new(false),
+            length: Mutex::new(()),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> PackId {
+        self.id
+    }
+
+    fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    fn lock_length(&self) -> MutexGuard<'_, ()> {
+        // Whoever panicked left at worst bytes beyond the end, which are written over.
+        self.length.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes everything that was appended before this call durable.
+    ///
+    /// After an error the pack is abandoned: the system may have dropped what it could not write and report success the
+    /// next time, so that a second attempt would prove nothing.
+    pub fn flush(&self) -> io::Result<()> {
+        if self.is_abandoned() {
+            return Err(io::Error::other("an earlier flush of this pack failed"));
+        }
+        let end = self.end();
+        match self.file.sync_data() {
+            Ok(()) => {
+                self.flushed.fetch_max(end, Ordering::AcqRel);
+                Ok(())
+            }
+            Err(error) => {
+                self.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes away what was not flushed, which nobody was told of: a later reader must not find in the system's memory what
+    /// is not on the disk.
+    pub fn abandon(&self) {
+        let _length = self.lock_length();
+        self.abandoned.store(true, Ordering::Release);
+        if let Err(error) = self.file.set_len(self.flushed.load(Ordering::Acquire)) {
+            tracing::error!(pack = %self.id, %error, "cannot cut off what could not be flushed");
+        }
+    }
+
+    /// Writes all pieces at the end, or nothing.
+    fn append(&self, pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let _length = self.lock_length();
+        if self.is_abandoned() {
+            return Err(io::Error::other("an earlier flush of this pack failed"));
+        }
+        let start = self.end();
+        let result = write_at(&self.file, pieces, start);
+        match &result {
+            Ok(end) => self.end.store(*end, Ordering::Release),
+            Err(_) => {
+                if self.file.set_len(start).is_err() {
+                    self.abandoned.store(true, Ordering::Release);
+                }
+            }
+        }
+        result.map(drop)
+    }
+}
+
+/// Writes all pieces, one after the other, from `offset` on; returns the offset behind the last one.
+fn write_at(file: &File, mut pieces: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<u64> {
+    IoSlice::advance_slices(&mut pieces, 0);
+    while !pieces.is_empty() {
+        let next = pieces.get(..MAX_PIECES).unwrap_or(pieces);
+        match rustix::io::pwritev(file, next, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut pieces, written);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(offset)
+}
+
+/// The thread of this stage.
+pub struct Appender {
+    context: Context,
+    runtime: tokio::runtime::Handle,
+    incoming: mpsc::Receiver<Entry>,
+    written: Sender<Unflushed>,
+    room: Arc<Semaphore>,
+    pack: Option<Arc<OpenPack>>,
+}
+
+impl Appender {
+    /// Appends what comes in by `incoming` and passes it on by `written`, ahead of the flusher by as many bytes as there is `room`
+    /// for.
+    pub fn new(
+        context: Context,
+        runtime: tokio::runtime::Handle,
+        incoming: mpsc::Receiver<Entry>,
+        written: Sender<Unflushed>,
+        room: Arc<Semaphore>,
+    ) -> Self {
+        Self { context, runtime, incoming, written, room, pack: None }
+    }
+
+    /// The same, going on with a pack.
+    #[cfg(test)]
+    pub fn writing_to(mut self, pack: Arc<OpenPack>) -> Self {
+        self.pack = Some(pack);
+        self
+    }
+
+    /// Runs until all senders are gone.
+    pub fn run(mut self) {
+        while let Some(first) = self.incoming.blocking_recv() {
+            let mut bytes = entry_len(&first);
+            let mut entries = vec![first];
+            while bytes < BATCH_BYTES
+                && entries.len() < BATCH_ENTRIES
+                && let Ok(entry) = self.incoming.try_recv()
+            {
+                bytes += entry_len(&entry);
+                entries.push(entry);
+            }
+            self.batch(entries, bytes);
+        }
+    }
+
+    fn batch(&mut self, entries: Vec<Entry>, bytes: u64) {
+        let hashes: Vec<Hash> =
+            entries.iter().filter_map(|entry| Some(entry.chunk.as_ref()?.chunk.hash)).collect();
+        let prepared = if hashes.is_empty() {
+            Ok(HashSet::new())
+        } else {
+            self.runtime.block_on(self.context.index.known(&hashes)).map_err(|error| {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot look up chunks");
+                WriteError::Failed
+            })
+        };
+        let result = prepared.and_then(|known| Ok((known, self.room(bytes)?, self.pack(bytes)?)));
+        match result {
+            Ok((known, room, pack)) => self.append(pack, entries, known, room),
+            Err(error) => entries.into_iter().for_each(|entry| entry.reply.fail(error)),
+        }
+    }
+
+    /// Waits until the flusher is near enough.
+    fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, WriteError> {
+        let bytes = u32::try_from(bytes).unwrap_or(UNFLUSHED).min(UNFLUSHED);
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes);
+        self.runtime.block_on(room).map_err(|_closed| WriteError::Failed)
+    }
+
+    /// The pack to write the next `bytes` to.
+    fn pack(&mut self, bytes: u64) -> Result<Arc<OpenPack>, WriteError> {
+        if let Some(pack) = &self.pack {
+            let fits = pack.end() <= HEADER_LEN || pack.end() + bytes <= self.context.pack_size;
+            if fits && !pack.is_abandoned() {
+                return Ok(Arc::clone(pack));
+            }
+        }
+        // The flusher keeps the old one for as long as it needs it.
+        self.pack = None;
+        let pack = Arc::new(OpenPack::create(&self.context)?);
+        // Known to the index before anything in it is, so that nothing relies on a pack whose loss would go unnoticed.
+        let row = PackRow { id: pack.id, salt: pack.salt, indexed_to: HEADER_LEN };
+        let row = Rows { packs: vec![row], ..Rows::default() };
+        self.runtime.block_on(self.context.index.add(&row)).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot add a pack to the index");
+            WriteError::Failed
+        })?;
+        self.pack = Some(Arc::clone(&pack));
+        Ok(pack)
+    }
+
+    fn append(
+        &self,
+        pack: Arc<OpenPack>,
+        entries: Vec<Entry>,
+        mut known: HashSet<Hash>,
+        room: OwnedSemaphorePermit,
+    ) {
+        let start = pack.end();
+        let mut layout = Layout { pack: pack.id, salt: pack.salt, end: start, parts: Vec::new() };
+        let mut appended = Vec::with_capacity(entries.len());
+        let mut memory = Vec::new();
+        let (mut chunks, mut deduplicated, mut blobs) = (0, 0, 0);
+        for entry in entries {
+            if entry.reply.ticket.has_failed() {
+                entry.reply.fail(WriteError::Failed);
+                continue;
+            }
+            let mut rows = Appended { reply: entry.reply, chunk: None, blob: None };
+            if let Some(chunk) = entry.chunk {
+                // The same chunk twice in a batch: both are kept, or neither.
+                if known.insert(chunk.chunk.hash) {
+                    rows.chunk = Some(layout.chunk(chunk));
+                    memory.extend(entry.memory);
+                    chunks += 1;
+                } else {
+                    deduplicated += 1;
+                }
+            }
+            if let Some(manifest) = entry.blob {
+                rows.blob = Some(layout.blob(&manifest));
+                blobs += 1;
+            }
+            appended.push(rows);
+        }
+        let result = pack.append(&mut layout.pieces());
+        drop(memory);
+        let pack_row = PackRow { id: pack.id, salt: pack.salt, indexed_to: layout.end };
+        let batch = Batch { pack: pack_row, entries: appended };
+        match result {
+            Ok(()) => {
+                let counters = &self.context.counters;
+                Counters::add(&counters.chunks, chunks);
+                Counters::add(&counters.deduplicated, deduplicated);
+                Counters::add(&counters.blobs, blobs);
+                Counters::add(&counters.appended_bytes, layout.end - start);
+                if let Err(refused) = self.written.send(Unflushed { batch, pack, room }) {
+                    refused.0.batch.fail(WriteError::Failed);
+                }
+            }
+            Err(error) => {
+                tracing::error!(pack = %pack.id, %error, "cannot append to a pack");
+                batch.fail(kind(&error));
+            }
+        }
+    }
+}
+
+/// Where the records of a batch go.
+struct Layout {
+    pack: PackId,
+    salt: Salt,
+    end: u64,
+    parts: Vec<(Vec<u8>, Vec<Bytes>)>,
+}
+
+impl Layout {
+    fn chunk(&mut self, new: NewChunk) -> ChunkRow {
+        let header = Header::raw(Kind::Chunk, new.chunk.size, new.chunk.hash);
+        let location = self.record(&header, Vec::new(), new.pieces);
+        ChunkRow { hash: header.hash, size: header.size, location, codec: header.codec }
+    }
+
+    fn blob(&mut self, manifest: &Manifest) -> BlobRow {
+        let payload = manifest.encode();
+        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let header = Header::raw(Kind::Manifest, size, blake3::hash(&payload));
+        let location = self.record(&header, payload, Vec::new());
+        BlobRow { id: manifest.id(), size: manifest.size(), digest: manifest.digest(), manifest: location }
+    }
+
+    fn record(&mut self, header: &Header, payload: Vec<u8>, pieces: Vec<Bytes>) -> Location {
+        let mut start = Vec::with_capacity(record::HEADER_LEN + payload.len());
+        start.extend(header.encode(&self.salt, self.end));
+        start.extend(payload);
+        let position = self.end + record::HEADER_LEN as u64;
+        self.end += header.record_len();
+        self.parts.push((start, pieces));
+        Location { pack: self.pack, position, stored: header.stored }
+    }
+
+    fn pieces(&self) -> Vec<IoSlice<'_>> {
+        let parts = self.parts.iter();
+        parts
+            .flat_map(|(start, pieces)| {
+                std::iter::once(&start[..]).chain(pieces.iter().map(|piece| &piece[..]))
+            })
+            .map(IoSlice::new)
+            .collect()
+    }
+}
+
+/// About how many bytes an entry adds to a pack.
+fn entry_len(entry: &Entry) -> u64 {
+    let header = record::HEADER_LEN as u64;
+    let chunk = entry.chunk.as_ref().map_or(0, |new| header + u64::from(new.chunk.size));
+    let blob = entry.blob.as_ref().map_or(0, |manifest| header + 128 + 36 * manifest.chunks().len() as u64);
+    chunk + blob
+}
+
+fn kind(error: &io::Error) -> WriteError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Full,
+        _ => WriteError::Failed,
+    }
+}

@@ -1,0 +1,87 @@
+//! The third stage, shared by all lanes: rows are added to the index, and the writers get their answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use holdall_sql::retry;
+use tokio::sync::mpsc;
+
+use super::counters::Counters;
+use super::index::{self, Index, PackRow, Rows};
+use super::lane::{Batch, Reply, WriteError};
+use super::pack::PackId;
+
+/// Batches that share a transaction, at most.
+const BATCHES: usize = 16;
+
+/// How far a pack is indexed is noted whenever it is so many bytes farther. After a crash as much is indexed again.
+const STRIDE: u64 = 4 << 20;
+
+/// Commits until all lanes are gone.
+pub async fn run(index: Index, counters: Arc<Counters>, mut flushed: mpsc::Receiver<Batch>) {
+    let mut batches = Vec::with_capacity(BATCHES);
+    let mut packs = Packs::default();
+    while flushed.recv_many(&mut batches, BATCHES).await > 0 {
+        Counters::add(&counters.commits, 1);
+        commit(&index, &mut packs, std::mem::take(&mut batches)).await;
+    }
+    let rest = Rows { packs: packs.reached.into_values().collect(), ..Rows::default() };
+    if let Err(error) = index.add(&rest).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the next start will index more than it needs to"
+        );
+    }
+}
+
+/// How far packs are indexed.
+#[derive(Default)]
+struct Packs {
+    reached: HashMap<PackId, PackRow>,
+    noted: HashMap<PackId, u64>,
+}
+
+impl Packs {
+    /// Takes note of a pack that is indexed so far with the next commit; returns it when that has to be written down.
+    fn reach(&mut self, pack: PackRow) -> Option<PackRow> {
+        self.reached.insert(pack.id, pack);
+        let noted = self.noted.entry(pack.id).or_default();
+        let is_due = pack.indexed_to >= *noted + STRIDE;
+        is_due.then(|| {
+            *noted = pack.indexed_to;
+            pack
+        })
+    }
+}
+
+async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
+    let mut rows = Rows::default();
+    let mut reached = HashMap::new();
+    let mut replies = Vec::new();
+    for batch in batches {
+        // Batches of a pack come in order: the last one reaches farthest.
+        reached.insert(batch.pack.id, batch.pack);
+        for entry in batch.entries {
+            if entry.reply.ticket.has_failed() {
+                entry.reply.fail(WriteError::Failed);
+                continue;
+            }
+            rows.chunks.extend(entry.chunk);
+            rows.blobs.extend(entry.blob);
+            replies.push(entry.reply);
+        }
+    }
+    rows.packs = reached.into_values().filter_map(|pack| packs.reach(pack)).collect();
+    match retry(async || index.add(&rows).await).await {
+        Ok(()) => replies.into_iter().for_each(Reply::succeed),
+        Err(error) => {
+            // The records stay in the pack, and the upload has no receipt. Chunks that did get into the index are durable.
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot add to the index");
+            let kind = match error {
+                index::Error::Database(holdall_sql::Error::Full(_)) => WriteError::Full,
+                _ => WriteError::Failed,
+            };
+            replies.into_iter().for_each(|reply| reply.fail(kind));
+        }
+    }
+}

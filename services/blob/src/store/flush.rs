@@ -1,0 +1,62 @@
+//! The second stage of a lane: what was appended is made durable.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::append::OpenPack;
+use super::counters::Counters;
+use super::lane::{Appended, Batch, Unflushed, WriteError};
+
+/// Content that nobody waits for yet is flushed once there are so many bytes of it…
+const ENOUGH: u64 = 32 << 20;
+/// …or nothing more has come for so long.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Flushes until the appender is gone. While a flush runs, the appender goes on, and the next flush takes all of that.
+pub fn run(written: &Receiver<Unflushed>, commits: &mpsc::Sender<Batch>, counters: &Counters) {
+    while let Ok(first) = written.recv() {
+        let mut waiting = vec![first];
+        while !is_due(&waiting)
+            && let Ok(next) = written.recv_timeout(PATIENCE)
+        {
+            waiting.push(next);
+        }
+        waiting.extend(written.try_iter());
+        let mut flushed: Option<(Arc<OpenPack>, bool)> = None;
+        for Unflushed { batch, pack, room } in waiting {
+            let is_durable = match &flushed {
+                Some((last, is_durable)) if Arc::ptr_eq(last, &pack) => *is_durable,
+                _ => {
+                    let is_durable = flush(&pack);
+                    Counters::add(&counters.flushes, 1);
+                    flushed = Some((pack, is_durable));
+                    is_durable
+                }
+            };
+            drop(room);
+            if !is_durable {
+                batch.fail(WriteError::Failed);
+            } else if let Err(refused) = commits.blocking_send(batch) {
+                refused.0.fail(WriteError::Failed);
+            }
+        }
+    }
+}
+
+/// Whether somebody waits for an answer, or much would be left to do when somebody does.
+fn is_due(waiting: &[Unflushed]) -> bool {
+    let is_awaited = |entry: &Appended| entry.reply.answer.is_some();
+    waiting.last().is_some_and(|last| last.batch.entries.iter().any(is_awaited))
+        || waiting.iter().map(|one| one.room.num_permits() as u64).sum::<u64>() >= ENOUGH
+}
+
+fn flush(pack: &OpenPack) -> bool {
+    pack.flush()
+        .inspect_err(
+            |error| tracing::error!(pack = %pack.id(), %error, "cannot flush a pack; it is given up"),
+        )
+        .is_ok()
+}

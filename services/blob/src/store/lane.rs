@@ -1,0 +1,231 @@
+//! A lane: the way of records into packs.
+//!
+//! Three stages, each taking all that waits for it at once, so that the cost of a flush or a transaction is shared by
+//! everyone who came while the one before was running:
+//!
+//! 1. [`append`](super::append) writes records to the end of the lane's pack, but not chunks that are there already;
+//! 2. [`flush`](super::flush) makes the file durable (`fdatasync`);
+//! 3. [`commit`](super::commit) adds the rows to the index, and answers.
+//!
+//! So the order is always: bytes durable, then indexed, then answered. Nothing is looked up before it is indexed, and
+//! therefore no new blob ever relies on a chunk that is not durable.
+//!
+//! Entries stay in order. When one fails, at whatever stage, its [`Ticket`] is marked, and later entries of the same
+//! upload fail when they come to that stage: a manifest is never indexed without all its chunks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::append::{Appender, OpenPack};
+use super::counters::Counters;
+use super::flush;
+use super::index::{BlobRow, ChunkRow, Index, PackRow};
+use super::pack::{PackDir, PackId};
+use crate::domain::manifest::{Chunk, Manifest};
+
+/// Bytes that a lane writes ahead of its flusher: what the flush before an answer may have to wait for, at most.
+pub(super) const UNFLUSHED: u32 = 64 << 20;
+
+/// How long a stage waits for the one before it to come to an end, at shutdown.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why an entry was not kept. The details were logged where they arose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// There is no room.
+    #[error("the store is full")]
+    Full,
+    /// The disk or the index failed, or the store is closing. Nothing was kept.
+    #[error("the store cannot be written to")]
+    Failed,
+}
+
+/// Shared by all entries of an upload: whether any of them failed.
+#[derive(Clone, Debug, Default)]
+pub struct Ticket(Arc<AtomicBool>);
+
+impl Ticket {
+    /// Whether an entry failed.
+    pub fn has_failed(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn fail(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A chunk with its bytes.
+#[derive(Debug)]
+pub struct NewChunk {
+    /// Name and size.
+    pub chunk: Chunk,
+    /// Its bytes, in order.
+    pub pieces: Vec<Bytes>,
+}
+
+/// What a lane takes in at a time.
+#[derive(Debug)]
+pub struct Entry {
+    /// A chunk to be there.
+    pub chunk: Option<NewChunk>,
+    /// A blob to be there, whose chunks are in this entry or were in earlier ones.
+    pub blob: Option<Manifest>,
+    /// Whose upload it is.
+    pub reply: Reply,
+    /// The memory that the bytes take; given back once they are written.
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+/// Who waits for an entry.
+#[derive(Debug)]
+pub struct Reply {
+    /// The upload.
+    pub ticket: Ticket,
+    /// Where to say that the entry is durable and indexed, or why not.
+    pub answer: Option<oneshot::Sender<Result<(), WriteError>>>,
+}
+
+impl Reply {
+    /// Says that it is kept.
+    pub fn succeed(self) {
+        if let Some(answer) = self.answer {
+            // The upload may have been given up.
+            let _ = answer.send(Ok(()));
+        }
+    }
+
+    /// Says that it is not kept, and spoils the rest of the upload.
+    pub fn fail(self, error: WriteError) {
+        self.ticket.fail();
+        if let Some(answer) = self.answer {
+            let _ = answer.send(Err(error));
+        }
+    }
+}
+
+/// An entry whose records stand in a pack.
+#[derive(Debug)]
+pub struct Appended {
+    /// Who waits.
+    pub reply: Reply,
+    /// The chunk that was written for it.
+    pub chunk: Option<ChunkRow>,
+    /// The blob that was written for it.
+    pub blob: Option<BlobRow>,
+}
+
+/// Entries that were written together.
+#[derive(Debug)]
+pub struct Batch {
+    /// Into which pack, and how far its records reach with them.
+    pub pack: PackRow,
+    /// In order.
+    pub entries: Vec<Appended>,
+}
+
+/// A batch that is written and not yet flushed.
+#[derive(Debug)]
+pub struct Unflushed {
+    /// The batch.
+    pub batch: Batch,
+    /// The pack it stands in.
+    pub pack: Arc<OpenPack>,
+    /// Its share of what may be written ahead of the flusher.
+    pub room: OwnedSemaphorePermit,
+}
+
+impl Batch {
+    /// Says to all that they are not kept.
+    pub fn fail(self, error: WriteError) {
+        for entry in self.entries {
+            entry.reply.fail(error);
+        }
+    }
+}
+
+/// What a lane needs.
+#[derive(Clone)]
+pub struct Context {
+    /// Where packs are.
+    pub packs: Arc<PackDir>,
+    /// For finding out which chunks are there.
+    pub index: Index,
+    /// Where ids of new packs come from.
+    pub pack_ids: Arc<PackIds>,
+    /// A pack that has reached this many bytes is not written to any more.
+    pub pack_size: u64,
+    /// What was done.
+    pub counters: Arc<Counters>,
+}
+
+/// Hands out ids for new packs.
+#[derive(Debug)]
+pub struct PackIds(AtomicI64);
+
+impl PackIds {
+    /// The first one to come is the one after `last`.
+    pub fn after(last: PackId) -> Self {
+        Self(AtomicI64::new(last.0))
+    }
+
+    /// An id that was not used before.
+    pub fn next(&self) -> PackId {
+        PackId(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// The sending end of a lane. The lane ends by itself, having finished what it was given, once all senders are gone.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    entries: mpsc::Sender<Entry>,
+}
+
+/// Tells when a lane's threads have ended.
+#[derive(Debug)]
+pub struct Ended(oneshot::Receiver<()>);
+
+impl Ended {
+    /// Returns then, or after a minute.
+    pub async fn wait(self) {
+        let _ = tokio::time::timeout(PATIENCE, self.0).await;
+    }
+}
+
+impl Lane {
+    /// Starts a lane that holds `queue` entries before its senders have to wait, and hands its batches to `commits`.
+    ///
+    /// Has to be called within a tokio runtime.
+    pub fn start(
+        name: &str,
+        queue: usize,
+        context: Context,
+        commits: mpsc::Sender<Batch>,
+    ) -> std::io::Result<(Self, Ended)> {
+        let runtime = tokio::runtime::Handle::current();
+        let (entries, incoming) = mpsc::channel(queue);
+        let (written, unflushed) = std::sync::mpsc::channel();
+        let (ended, has_ended) = oneshot::channel();
+        let counters = Arc::clone(&context.counters);
+        let room = Arc::new(Semaphore::new(UNFLUSHED as usize));
+        let appender = Appender::new(context, runtime, incoming, written, room);
+        std::thread::Builder::new().name(format!("append-{name}")).spawn(move || appender.run())?;
+        std::thread::Builder::new().name(format!("flush-{name}")).spawn(move || {
+            flush::run(&unflushed, &commits, &counters);
+            let _ = ended.send(());
+        })?;
+        Ok((Self { entries }, Ended(has_ended)))
+    }
+
+    /// Puts an entry at the end of the lane, waiting for room.
+    pub async fn send(&self, entry: Entry) -> Result<(), WriteError> {
+        self.entries.send(entry).await.map_err(|refused| {
+            refused.0.reply.fail(WriteError::Failed);
+            WriteError::Failed
+        })
+    }
+}

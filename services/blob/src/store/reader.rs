@@ -1,0 +1,376 @@
+//! Reading from packs: every chunk is verified before a byte of it is handed out.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use blake3::Hash;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, ReadWriteFlags};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::counters::Counters;
+use super::download;
+use super::index::{self, ChunkRow, Index};
+use super::pack::{Location, PackDir, PackId};
+use crate::domain::manifest::{Chunk, Manifest, Part};
+use crate::domain::record::Codec;
+use crate::domain::{BlobId, SMALL};
+
+/// What a cache keeps beside an entry, in bytes, about.
+const CACHE_ENTRY: usize = 160;
+
+/// Why bytes were not handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// What is stored is not what was stored once, or is missing. It was logged.
+    #[error("stored bytes are damaged or missing")]
+    Corrupt,
+    /// The disk or the index did not answer. It was logged.
+    #[error("the store cannot be read")]
+    Failed,
+}
+
+/// How much memory reading may take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For chunks on their way out.
+    pub memory: usize,
+    /// For keeping small chunks that were read.
+    pub chunk_cache: u64,
+    /// For keeping manifests that were read.
+    pub blob_cache: u64,
+    /// Packs kept open.
+    pub open_packs: u64,
+}
+
+/// A blob that can be read.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    size: u64,
+    digest: Hash,
+    body: Body,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    Empty,
+    /// A single chunk.
+    Chunk(ChunkRow),
+    Chunks(Arc<Manifest>),
+}
+
+impl Blob {
+    /// Bytes of content.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// BLAKE3-256 of the content.
+    pub fn digest(&self) -> Hash {
+        self.digest
+    }
+
+    fn weight(&self) -> usize {
+        size_of::<Self>()
+            + match &self.body {
+                Body::Chunks(manifest) => manifest.weight(),
+                Body::Empty | Body::Chunk(_) => 0,
+            }
+    }
+}
+
+/// Content in order: in one piece, or in several that come with time.
+pub enum Content {
+    /// All of it.
+    Whole(Bytes),
+    /// Pieces of at most [`SMALL`] bytes. After an error there are no more.
+    Pieces(BoxStream<'static, Result<Bytes, ReadError>>),
+}
+
+/// Reads from packs. Clones share everything.
+#[derive(Clone)]
+pub struct Reader {
+    index: Index,
+    packs: Arc<PackDir>,
+    counters: Arc<Counters>,
+    files: Cache<PackId, Arc<File>>,
+    blobs: Cache<BlobId, Blob>,
+    chunks: Cache<[u8; 32], Bytes>,
+    /// Memory for reads under way.
+    reading: Arc<Semaphore>,
+    held: Cache<u64, Bytes>,
+    next_held: Arc<AtomicU64>,
+}
+
+/// A chunk that was verified and is kept for one reader. When memory is short, that of the reader who has not come for the
+/// longest time is taken back: nobody waits for somebody who does not read.
+pub struct Held {
+    key: u64,
+    cache: Cache<u64, Bytes>,
+}
+
+impl Held {
+    /// The chunk, if it is still there.
+    pub fn get(&self) -> Option<Bytes> {
+        self.cache.get(&self.key)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.cache.invalidate(&self.key);
+    }
+}
+
+impl Reader {
+    /// A reader with empty caches.
+    pub fn new(index: Index, packs: Arc<PackDir>, counters: Arc<Counters>, limits: &Limits) -> Self {
+        let weight = |len: usize| u32::try_from(len + CACHE_ENTRY).unwrap_or(u32::MAX);
+        let reading = limits.memory / 2;
+        Self {
+            index,
+            packs,
+            counters,
+            files: Cache::new(limits.open_packs),
+            blobs: Cache::builder()
+                .max_capacity(limits.blob_cache)
+                .weigher(move |_, blob: &Blob| weight(blob.weight()))
+                .build(),
+            chunks: Cache::builder()
+                .max_capacity(limits.chunk_cache)
+                .weigher(move |_, bytes: &Bytes| weight(bytes.len()))
+                .build(),
+            reading: Arc::new(Semaphore::new(reading.min(Semaphore::MAX_PERMITS))),
+            held: Cache::builder()
+                .max_capacity((limits.memory - reading) as u64)
+                .weigher(move |_, bytes: &Bytes| weight(bytes.len()))
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+            next_held: Arc::default(),
+        }
+    }
+
+    /// The index it reads.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Bytes of the chunks that are held for readers.
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> u64 {
+        self.held.run_pending_tasks();
+        self.held.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+
+    /// The blob with that id.
+    pub async fn blob(&self, id: BlobId) -> Result<Option<Blob>, ReadError> {
+        if let Some(blob) = self.blobs.get(&id) {
+            return Ok(Some(blob));
+        }
+        let found = self.index.blob(id).await.map_err(|error| index_failed(&error))?;
+        let Some((row, chunk)) = found else { return Ok(None) };
+        let body = match chunk {
+            _ if row.size == 0 => Body::Empty,
+            Some(chunk) => Body::Chunk(chunk),
+            None => Body::Chunks(Arc::new(self.manifest(id, row.manifest).await?)),
+        };
+        let blob = Blob { size: row.size, digest: row.digest, body };
+        self.blobs.insert(id, blob.clone());
+        Ok(Some(blob))
+    }
+
+    /// The bytes of a blob that lie in `range`; what lies beyond its end is left out.
+    pub async fn content(&self, id: BlobId, blob: &Blob, range: Range<u64>) -> Result<Content, ReadError> {
+        let range = range.start.min(blob.size)..range.end.min(blob.size);
+        let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+        match &blob.body {
+            _ if range.is_empty() => Ok(Content::Whole(Bytes::new())),
+            Body::Empty => Ok(Content::Whole(Bytes::new())),
+            Body::Chunk(row) if at(u64::from(row.size)) <= SMALL => {
+                let bytes = self.small_chunk(id, row).await?;
+                slice(&bytes, at(range.start)..at(range.end)).map(Content::Whole)
+            }
+            Body::Chunk(row) => {
+                let chunk = Chunk { hash: row.hash, size: row.size };
+                let part = Part { chunk, bytes: at(range.start)..at(range.end) };
+                Ok(Content::Pieces(download::stream(self.clone(), [part].into())))
+            }
+            Body::Chunks(manifest) => {
+                let parts = manifest.parts(range).collect();
+                Ok(Content::Pieces(download::stream(self.clone(), parts)))
+            }
+        }
+    }
+
+    /// Where chunks stand.
+    pub async fn locate(&self, hashes: &[Hash]) -> Result<HashMap<Hash, ChunkRow>, ReadError> {
+        self.index.locate(hashes).await.map_err(|error| index_failed(&error))
+    }
+
+    /// Begins to read a chunk, once there is memory for it, and keeps it when it is sound.
+    pub async fn hold(&self, row: ChunkRow) -> Result<JoinHandle<Result<Held, ReadError>>, ReadError> {
+        let memory = Arc::clone(&self.reading).acquire_many_owned(row.location.stored).await;
+        let memory = memory.map_err(|_closed| ReadError::Failed)?;
+        let reader = self.clone();
+        Ok(tokio::task::spawn_blocking(move || {
+            let bytes = Bytes::from(reader.read_sound(&row)?);
+            let held = Held { key: reader.next_held.fetch_add(1, Ordering::Relaxed), cache: reader.held };
+            held.cache.insert(held.key, bytes);
+            // Takes back what is too much, at once rather than some time.
+            held.cache.run_pending_tasks();
+            drop(memory);
+            Ok(held)
+        }))
+    }
+
+    /// The bytes of a small chunk, wherever it stands by now.
+    async fn small_chunk(&self, id: BlobId, row: &ChunkRow) -> Result<Bytes, ReadError> {
+        if let Some(bytes) = self.chunks.get(row.hash.as_bytes()) {
+            return Ok(bytes);
+        }
+        // What the system has in memory takes microseconds: not worth another thread.
+        let bytes = match self.read_cached(row) {
+            Some(bytes) => bytes,
+            None => match self.read_elsewhere(*row).await {
+                // It may have been written anew since the blob was looked up.
+                Err(ReadError::Corrupt) => {
+                    self.blobs.invalidate(&id);
+                    let rows = self.locate(&[row.hash]).await?;
+                    let moved = rows.get(&row.hash).filter(|found| found.location != row.location);
+                    self.read_elsewhere(*moved.ok_or(ReadError::Corrupt)?).await?
+                }
+                bytes => bytes?,
+            },
+        };
+        let bytes = Bytes::from(bytes);
+        self.chunks.insert(*row.hash.as_bytes(), bytes.clone());
+        Ok(bytes)
+    }
+
+    /// The chunk, if it can be had without waiting for the disk and is sound.
+    fn read_cached(&self, row: &ChunkRow) -> Option<Vec<u8>> {
+        let file = self.file(row.location.pack).ok()?;
+        let mut bytes = vec![0; usize::try_from(row.location.stored).ok()?];
+        let mut target = [IoSliceMut::new(&mut bytes)];
+        let read = rustix::io::preadv2(file, &mut target, row.location.position, ReadWriteFlags::NOWAIT);
+        let is_whole = read.is_ok_and(|read| read == bytes.len());
+        (is_whole && fits(row, &bytes)).then_some(bytes)
+    }
+
+    async fn read_elsewhere(&self, row: ChunkRow) -> Result<Vec<u8>, ReadError> {
+        let reader = self.clone();
+        tokio::task::spawn_blocking(move || reader.read_sound(&row)).await.map_err(|error| crashed(&error))?
+    }
+
+    /// Reads and verifies, on a thread that may block. On damage the index is told, so that no new blob relies on the chunk.
+    fn read_sound(&self, row: &ChunkRow) -> Result<Vec<u8>, ReadError> {
+        let problem = match self.read(&row.location) {
+            Ok(bytes) if fits(row, &bytes) => return Ok(bytes),
+            Ok(_) => "its bytes have changed".to_owned(),
+            Err(error) if is_loss(&error) => error.to_string(),
+            Err(error) => {
+                tracing::error!(pack = %row.location.pack, %error, "cannot read a chunk");
+                return Err(ReadError::Failed);
+            }
+        };
+        let (pack, position) = (row.location.pack, row.location.position);
+        tracing::error!(chunk = %row.hash, %pack, position, problem, "a chunk is damaged");
+        Counters::add(&self.counters.damaged, 1);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (index, row) = (self.index.clone(), *row);
+            runtime.spawn(async move {
+                if let Err(error) = index.damage(&row).await {
+                    index_failed(&error);
+                }
+            });
+        }
+        Err(ReadError::Corrupt)
+    }
+
+    fn read(&self, location: &Location) -> io::Result<Vec<u8>> {
+        let file = self.file(location.pack)?;
+        let len = usize::try_from(location.stored).map_err(io::Error::other)?;
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let offset = location.position + bytes.len() as u64;
+            match rustix::io::pread(&file, spare_capacity(&mut bytes), offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The allocator may have given more room than was asked for.
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    fn file(&self, pack: PackId) -> io::Result<Arc<File>> {
+        if let Some(file) = self.files.get(&pack) {
+            return Ok(file);
+        }
+        let file = Arc::new(self.packs.read(pack)?);
+        self.files.insert(pack, Arc::clone(&file));
+        Ok(file)
+    }
+
+    async fn manifest(&self, id: BlobId, location: Location) -> Result<Manifest, ReadError> {
+        let reader = self.clone();
+        let read = tokio::task::spawn_blocking(move || reader.read(&location)).await;
+        match read.map_err(|error| crashed(&error))? {
+            Ok(bytes) => {
+                let manifest = Manifest::decode(&bytes).filter(|manifest| manifest.id() == id);
+                manifest.ok_or_else(|| {
+                    tracing::error!(blob = %id, pack = %location.pack, "a manifest is damaged");
+                    Counters::add(&self.counters.damaged, 1);
+                    ReadError::Corrupt
+                })
+            }
+            Err(error) => {
+                tracing::error!(blob = %id, pack = %location.pack, %error, "cannot read a manifest");
+                Err(if is_loss(&error) { ReadError::Corrupt } else { ReadError::Failed })
+            }
+        }
+    }
+}
+
+/// Whether `bytes`, as stored, are the chunk.
+fn fits(row: &ChunkRow, bytes: &[u8]) -> bool {
+    match row.codec {
+        Codec::Raw => u32::try_from(bytes.len()) == Ok(row.size) && blake3::hash(bytes) == row.hash,
+    }
+}
+
+/// A part of a chunk.
+pub fn slice(bytes: &Bytes, range: Range<usize>) -> Result<Bytes, ReadError> {
+    if range.end > bytes.len() || range.start > range.end {
+        tracing::error!("a chunk is shorter than its manifest says");
+        return Err(ReadError::Corrupt);
+    }
+    Ok(bytes.slice(range))
+}
+
+/// Whether an error means that the bytes are gone, rather than that they cannot be had now.
+fn is_loss(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+        || error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
+fn index_failed(error: &index::Error) -> ReadError {
+    tracing::error!(error = error as &dyn std::error::Error, "the index failed");
+    ReadError::Failed
+}
+
+/// What to say when the thread that read is gone.
+pub fn crashed(error: &tokio::task::JoinError) -> ReadError {
+    tracing::error!(%error, "reading ended early");
+    ReadError::Failed
+}

@@ -1,0 +1,73 @@
+//! Whether there is room on the disk.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// How long an answer is good for, in milliseconds.
+const FRESH_MILLIS: u64 = 1_000;
+
+/// Keeps part of the disk free, for the index and for what else needs it to go on.
+#[derive(Debug)]
+pub struct Room {
+    path: PathBuf,
+    reserve: Option<u64>,
+    start: Instant,
+    /// Milliseconds after `start` at which the system was asked last.
+    asked: AtomicU64,
+    is_full: AtomicBool,
+}
+
+impl Room {
+    /// Watches the file system that `path` is on. `reserve` is in bytes; by default 5 % of it, at most 1 GiB.
+    pub fn new(path: PathBuf, reserve: Option<u64>) -> Self {
+        let room = Self {
+            path,
+            reserve,
+            start: Instant::now(),
+            asked: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
+        };
+        room.ask();
+        room
+    }
+
+    /// Whether new content may still be taken in. The answer is at most a second old.
+    pub fn is_full(&self) -> bool {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let asked = self.asked.load(Ordering::Relaxed);
+        let is_due = now.saturating_sub(asked) >= FRESH_MILLIS;
+        // Of several callers one asks.
+        if is_due && self.asked.compare_exchange(asked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.ask();
+        }
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self) {
+        match rustix::fs::statvfs(&self.path) {
+            Ok(disk) => {
+                let reserve =
+                    self.reserve.unwrap_or_else(|| (disk.f_blocks * disk.f_frsize / 20).min(1 << 30));
+                let is_full = disk.f_bavail * disk.f_frsize < reserve;
+                if self.is_full.swap(is_full, Ordering::Relaxed) != is_full {
+                    tracing::warn!(is_full, reserve, "the room on the disk has changed");
+                }
+            }
+            // A disk that does not answer will refuse the write itself.
+            Err(error) => tracing::error!(%error, "cannot ask how much room there is"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_decides() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!Room::new(dir.path().to_owned(), Some(0)).is_full());
+        assert!(Room::new(dir.path().to_owned(), Some(u64::MAX)).is_full());
+    }
+}

@@ -1,0 +1,129 @@
+//! Reading the records of a pack one after the other, past whatever is wrong with it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::index::{BlobRow, ChunkRow};
+use super::pack::{Location, PackId};
+use crate::domain::manifest::Manifest;
+use crate::domain::record::{self, Header, Kind, MAGIC, Salt};
+
+/// Bytes looked through at a time for the next record.
+const WINDOW: usize = 1 << 20;
+
+/// A sound record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A chunk whose bytes match its name.
+    Chunk(ChunkRow),
+    /// A blob with a manifest that can be read.
+    Blob(BlobRow),
+}
+
+/// Reads a pack from some record on.
+#[derive(Debug)]
+pub struct Scanner {
+    file: File,
+    pack: PackId,
+    salt: Salt,
+    at: u64,
+    end: u64,
+    payload: Vec<u8>,
+}
+
+impl Scanner {
+    /// Reads the records of `file` from the offset `from`, where one starts, up to `end`.
+    pub fn new(file: File, pack: PackId, salt: Salt, from: u64, end: u64) -> Self {
+        Self { file, pack, salt, at: from, end, payload: Vec::new() }
+    }
+
+    /// Where the next record is looked for.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// The next sound record; `None` at the end. What lies between is logged and left as it is.
+    pub fn next(&mut self) -> io::Result<Option<Found>> {
+        let mut lost_at = None;
+        while self.at < self.end {
+            let Some(header) = self.header(self.at)? else {
+                lost_at.get_or_insert(self.at);
+                self.at = self.next_magic(self.at + 1)?;
+                continue;
+            };
+            self.report(lost_at.take(), self.at);
+            let position = self.at + record::HEADER_LEN as u64;
+            self.at += header.record_len();
+            if let Some(found) = self.payload(&header, position)? {
+                return Ok(Some(found));
+            }
+            tracing::error!(pack = %self.pack, position, "a record is damaged and left out");
+        }
+        self.report(lost_at, self.end);
+        Ok(None)
+    }
+
+    fn report(&self, lost_at: Option<u64>, until: u64) {
+        if let Some(from) = lost_at {
+            // At the end of a pack that was being written when the process ended this is to be expected.
+            let at_end = until == self.end;
+            tracing::warn!(pack = %self.pack, from, until, at_end, "no records here");
+        }
+    }
+
+    /// The header at `offset`, when there is one and its record ends before the pack does.
+    fn header(&self, offset: u64) -> io::Result<Option<Header>> {
+        if self.end - offset < record::HEADER_LEN as u64 {
+            return Ok(None);
+        }
+        let mut bytes = [0; record::HEADER_LEN];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        let header = Header::decode(&bytes, &self.salt, offset);
+        Ok(header.filter(|header| header.record_len() <= self.end - offset))
+    }
+
+    fn payload(&mut self, header: &Header, position: u64) -> io::Result<Option<Found>> {
+        self.payload.resize(usize::try_from(header.stored).unwrap_or(usize::MAX), 0);
+        self.file.read_exact_at(&mut self.payload, position)?;
+        if !header.fits(&self.payload) {
+            return Ok(None);
+        }
+        let location = Location { pack: self.pack, position, stored: header.stored };
+        Ok(match header.kind {
+            Kind::Chunk => Some(Found::Chunk(ChunkRow {
+                hash: header.hash,
+                size: header.size,
+                location,
+                codec: header.codec,
+            })),
+            Kind::Manifest => Manifest::decode(&self.payload).map(|manifest| {
+                Found::Blob(BlobRow {
+                    id: manifest.id(),
+                    size: manifest.size(),
+                    digest: manifest.digest(),
+                    manifest: location,
+                })
+            }),
+        })
+    }
+
+    /// The next place from `from` on where a record may start, or the end.
+    fn next_magic(&self, mut from: u64) -> io::Result<u64> {
+        let mut window = vec![0; WINDOW];
+        while from < self.end {
+            let len = usize::try_from(self.end - from).unwrap_or(WINDOW).min(WINDOW);
+            let window = window.get_mut(..len).unwrap_or_default();
+            self.file.read_exact_at(window, from)?;
+            if let Some(at) = window.windows(MAGIC.len()).position(|bytes| bytes == MAGIC) {
+                return Ok(from + at as u64);
+            }
+            if len < WINDOW {
+                break;
+            }
+            // A magic may lie across the border.
+            from += (len - MAGIC.len() + 1) as u64;
+        }
+        Ok(self.end)
+    }
+}

@@ -1,0 +1,369 @@
+//! The store as a whole, on a real folder and database.
+
+#![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
+
+mod crash;
+mod damage;
+mod failure;
+mod slow;
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use holdall_sql::{Database, Durability};
+use tempfile::TempDir;
+
+use super::index::MIGRATIONS;
+use super::pack::HEADER_LEN;
+use super::reader::{Content, ReadError};
+use super::upload::Written;
+use super::*;
+use crate::domain::cut::tests::noise;
+use crate::domain::{SMALL, cut};
+
+/// A folder with a store in it, which can be opened many times.
+struct Home {
+    dir: TempDir,
+    settings: Settings,
+}
+
+impl Home {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            packs: dir.path().join("packs"),
+            pack_size: 1 << 30,
+            reserve: Some(0),
+            small_memory: 8 << 20,
+            bulk_memory: 64 << 20,
+            reading: Limits { memory: 64 << 20, chunk_cache: 1 << 20, blob_cache: 1 << 20, open_packs: 16 },
+        };
+        Self { dir, settings }
+    }
+
+    async fn index(&self) -> Index {
+        let settings = holdall_sql::Settings::file(&self.dir.path().join("index.db"));
+        Index::new(Database::open(&settings, &MIGRATIONS, Durability::Rebuildable).await.unwrap())
+    }
+
+    async fn open(&self) -> Store {
+        Store::open(&self.settings, self.index().await).await.unwrap()
+    }
+
+    fn lose_index(&self) {
+        for name in ["index.db", "index.db-wal", "index.db-shm"] {
+            let _ = std::fs::remove_file(self.dir.path().join(name));
+        }
+    }
+
+    /// The packs' files, in order.
+    fn packs(&self) -> Vec<PathBuf> {
+        let mut packs: Vec<_> =
+            std::fs::read_dir(&self.settings.packs).unwrap().map(|entry| entry.unwrap().path()).collect();
+        packs.sort();
+        packs
+    }
+}
+
+async fn write_in(store: &Store, content: &[u8], piece: usize) -> Written {
+    let mut upload = store.upload(BlobId::new(1), Uuid::nil(), u64::MAX).unwrap();
+    for piece in content.chunks(piece.max(1)) {
+        upload.push(Bytes::copy_from_slice(piece)).await.unwrap();
+    }
+    upload.finish(content.len() as u64, None).await.unwrap()
+}
+
+async fn write(store: &Store, content: &[u8]) -> Written {
+    write_in(store, content, 256 << 10).await
+}
+
+async fn read_range(store: &Store, id: BlobId, range: std::ops::Range<u64>) -> Result<Vec<u8>, ReadError> {
+    let blob = store.reader().blob(id).await?.expect("the blob is there");
+    match store.reader().content(id, &blob, range).await? {
+        Content::Whole(bytes) => Ok(bytes.into()),
+        Content::Pieces(mut pieces) => {
+            let mut all = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                let piece = piece?;
+                assert!((1..=SMALL).contains(&piece.len()));
+                all.extend(piece);
+            }
+            Ok(all)
+        }
+    }
+}
+
+async fn read(store: &Store, id: BlobId) -> Result<Vec<u8>, ReadError> {
+    read_range(store, id, 0..u64::MAX).await
+}
+
+fn same(actual: &[u8], expected: &[u8]) {
+    assert!(actual == expected, "{} bytes differ from {}", actual.len(), expected.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_is_read() {
+    let home = Home::new();
+    let store = home.open().await;
+    let mut blobs = Vec::new();
+    for (seed, size) in
+        [0, 1, 4096, SMALL - 1, SMALL, SMALL + 1, 1 << 20, 5 << 20, 20 << 20].into_iter().enumerate()
+    {
+        let content = noise(seed as u64, size);
+        for piece in [256 << 10, 1 << 20, size.min(50_000)] {
+            let written = write_in(&store, &content, piece).await;
+            assert_eq!((written.size, written.digest), (size as u64, blake3::hash(&content)));
+            let blob = store.reader().blob(written.id).await.unwrap().unwrap();
+            assert_eq!((blob.size(), blob.digest()), (written.size, written.digest));
+            same(&read(&store, written.id).await.unwrap(), &content);
+            blobs.push((written.id, content.clone()));
+        }
+    }
+    assert!(store.reader().blob(BlobId::new(0)).await.unwrap().is_none());
+    store.close().await;
+    let store = home.open().await;
+    for (id, content) in blobs {
+        same(&read(&store, id).await.unwrap(), &content);
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_are_exact() {
+    let home = Home::new();
+    let store = home.open().await;
+    let content = noise(1, 9 << 20);
+    let id = write(&store, &content).await.id;
+    let small = write(&store, &content[..1000]).await.id;
+    let bounds: Vec<u64> = {
+        let row = store.reader().index().blob(id).await.unwrap().unwrap().0;
+        let manifest = crate::domain::manifest::Manifest::decode(&pack_bytes(
+            &home,
+            row.manifest.position,
+            row.manifest.stored as usize,
+        ))
+        .unwrap();
+        let mut end = 0;
+        manifest
+            .chunks()
+            .iter()
+            .flat_map(|chunk| {
+                end += u64::from(chunk.size);
+                [end - 1, end, end + 1]
+            })
+            .collect()
+    };
+    let mut ranges = vec![(0, 0), (0, 1), (0, content.len() as u64 + 5), (content.len() as u64, 9 << 21)];
+    ranges.extend(bounds.windows(2).map(|pair| (pair[0], pair[1])));
+    ranges.extend(bounds.iter().map(|bound| (*bound, bound + 300_000)));
+    let mut random = noise(2, 16 * 100)
+        .chunks(8)
+        .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
+        .collect::<Vec<_>>();
+    while let (Some(start), Some(len)) = (random.pop(), random.pop()) {
+        let start = start % content.len() as u64;
+        ranges.push((start, start + len % (3 << 20)));
+    }
+    for (start, end) in ranges {
+        let clamp = |at: u64, content: &[u8]| (at as usize).min(content.len());
+        let expected = &content[clamp(start, &content)..clamp(end, &content)];
+        same(&read_range(&store, id, start..end).await.unwrap(), expected);
+        let part = &content[..1000];
+        let expected = &part[clamp(start, part)..clamp(end, part)];
+        same(&read_range(&store, small, start..end).await.unwrap(), expected);
+    }
+    store.close().await;
+}
+
+/// Bytes of the only pack that has a position like this.
+fn pack_bytes(home: &Home, position: u64, len: usize) -> Vec<u8> {
+    for path in home.packs() {
+        let file = File::open(path).unwrap();
+        let mut bytes = vec![0; len];
+        if file.read_exact_at(&mut bytes, position).is_ok() {
+            return bytes;
+        }
+    }
+    panic!("no pack is that long");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_content_is_stored_once() {
+    let home = Home::new();
+    let store = home.open().await;
+    for content in [noise(1, 1000), noise(2, 6 << 20)] {
+        let first = write(&store, &content).await;
+        let chunks = store.counters().chunks.load(std::sync::atomic::Ordering::Relaxed);
+        let second = write(&store, &content).await;
+        assert_eq!(store.counters().chunks.load(std::sync::atomic::Ordering::Relaxed), chunks);
+        assert_ne!(first.id, second.id);
+        for id in [first.id, second.id] {
+            same(&read(&store, id).await.unwrap(), &content);
+        }
+    }
+    // A change in the middle costs a few chunks only.
+    let before = store.counters().appended_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    let mut content = noise(2, 6 << 20);
+    content.insert(3 << 20, 7);
+    let id = write(&store, &content).await.id;
+    same(&read(&store, id).await.unwrap(), &content);
+    let added = store.counters().appended_bytes.load(std::sync::atomic::Ordering::Relaxed) - before;
+    assert!(added < 2 * cut::MAX as u64, "{added}");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_small_writes_share_flushes() {
+    const WRITES: u64 = 400;
+    let home = Home::new();
+    let store = Arc::new(home.open().await);
+    let writes = (0..WRITES).map(|seed| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let content = noise(seed, 4096);
+            (write(&store, &content).await.id, content)
+        })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        let (id, content) = write.await.unwrap();
+        same(&read(&store, id).await.unwrap(), &content);
+    }
+    let flushes = store.counters().flushes.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(flushes < WRITES / 4, "{flushes} flushes");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_given_up_leaves_nothing_to_read() {
+    let home = Home::new();
+    let store = home.open().await;
+    for size in [1000, 5 << 20] {
+        let id = BlobId::new(1);
+        let mut upload = store.upload(id, Uuid::nil(), u64::MAX).unwrap();
+        for piece in noise(1, size).chunks(100_000) {
+            upload.push(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        drop(upload);
+        assert!(store.reader().blob(id).await.unwrap().is_none());
+    }
+    store.close().await;
+    home.lose_index();
+    let store = home.open().await;
+    assert_eq!(count(&store, "blobs").await, 0);
+    store.close().await;
+}
+
+async fn count(store: &Store, table: &str) -> i64 {
+    let text = format!("SELECT COUNT(*) FROM {table}");
+    let row = holdall_sql::dynamic(text).fetch_one(store.reader().index().database()).await.unwrap();
+    row.get(0).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_announcements_are_refused() {
+    let home = Home::new();
+    let store = home.open().await;
+    for size in [0, 1000, SMALL + 1, 3 << 20] {
+        let content = noise(1, size);
+        let begin = async || {
+            let mut upload = store.upload(BlobId::new(1), Uuid::nil(), size as u64).unwrap();
+            for piece in content.chunks(256 << 10) {
+                upload.push(Bytes::copy_from_slice(piece)).await.unwrap();
+            }
+            upload
+        };
+        let size = size as u64;
+        assert_eq!(begin().await.finish(size + 1, None).await, Err(UploadError::WrongSize));
+        let wrong = Some(blake3::hash(b"something else"));
+        assert_eq!(begin().await.finish(size, wrong).await, Err(UploadError::WrongDigest));
+        let mut upload = begin().await;
+        assert_eq!(upload.push(Bytes::from_static(b"x")).await, Err(UploadError::TooLarge));
+        let right = Some(blake3::hash(&content));
+        assert!(begin().await.finish(size, right).await.is_ok());
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tiny_pieces_are_one_chunk() {
+    let home = Home::new();
+    let store = home.open().await;
+    let content = noise(1, 100_000);
+    let written = write_in(&store, &content, 7).await;
+    same(&read(&store, written.id).await.unwrap(), &content);
+    assert_eq!(count(&store, "chunks").await, 1);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_memory_to_spare_uploads_still_go_on() {
+    let mut home = Home::new();
+    home.settings.small_memory = 300 << 10;
+    home.settings.bulk_memory = 1 << 20;
+    home.settings.reading.memory = 5 << 20;
+    let store = Arc::new(home.open().await);
+    let uploads = (0..8_u64).map(|seed| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let content = noise(seed, (seed as usize + 1) * 500_000);
+            (write(&store, &content).await.id, content)
+        })
+    });
+    for upload in uploads.collect::<Vec<_>>() {
+        let (id, content) = upload.await.unwrap();
+        same(&read(&store, id).await.unwrap(), &content);
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pack_is_followed_by_another() {
+    let mut home = Home::new();
+    home.settings.pack_size = 3 << 20;
+    let store = home.open().await;
+    let mut blobs = Vec::new();
+    for seed in 0..6 {
+        let content = noise(seed, 2 << 20);
+        blobs.push((write(&store, &content).await.id, content));
+    }
+    assert!(home.packs().len() >= 4, "{:?}", home.packs());
+    store.close().await;
+    let store = home.open().await;
+    for (id, content) in blobs {
+        same(&read(&store, id).await.unwrap(), &content);
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_and_goes_on_reading() {
+    let mut home = Home::new();
+    let store = home.open().await;
+    let id = write(&store, b"there").await.id;
+    store.close().await;
+    home.settings.reserve = Some(u64::MAX);
+    let store = home.open().await;
+    let refused = store.upload(BlobId::new(1), Uuid::nil(), 1).map(drop);
+    assert_eq!(refused, Err(UploadError::Store(WriteError::Full)));
+    assert_eq!(read(&store, id).await.unwrap(), b"there");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_store_takes_no_more() {
+    let home = Home::new();
+    let store = home.open().await;
+    store.close().await;
+    assert!(store.upload(BlobId::new(1), Uuid::nil(), 1).is_err());
+}
+
+/// Changes the byte at `position` of a file.
+fn flip(path: &Path, position: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, position).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], position).unwrap();
+}

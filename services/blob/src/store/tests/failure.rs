@@ -1,0 +1,139 @@
+//! Disks and databases that fail: nobody is told that something is kept which is not.
+
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::store::append::{Appender, OpenPack};
+use crate::store::lane::{Entry, NewChunk, Reply, Ticket};
+
+/// A lane whose first pack is `file`.
+struct Rig {
+    home: Home,
+    index: Index,
+    entries: mpsc::Sender<Entry>,
+    counters: Arc<Counters>,
+    commits: JoinHandle<()>,
+}
+
+impl Rig {
+    async fn new(file: File) -> Self {
+        let home = Home::new();
+        let index = home.index().await;
+        let counters = Arc::new(Counters::default());
+        let context = Context {
+            packs: Arc::new(PackDir::open(home.settings.packs.clone()).unwrap()),
+            index: index.clone(),
+            pack_ids: Arc::new(PackIds::after(PackId(1))),
+            pack_size: 1 << 30,
+            counters: Arc::clone(&counters),
+        };
+        let (entries, incoming) = mpsc::channel(100);
+        let (written, unflushed) = std::sync::mpsc::channel();
+        let (flushed, to_commit) = mpsc::channel(100);
+        let runtime = tokio::runtime::Handle::current();
+        let room = Arc::new(Semaphore::new(64 << 20));
+        let first = Arc::new(OpenPack::new(PackId(1), [1; 32], file));
+        let appender = Appender::new(context, runtime, incoming, written, room).writing_to(first);
+        std::thread::spawn(move || appender.run());
+        let count = Arc::clone(&counters);
+        std::thread::spawn(move || flush::run(&unflushed, &flushed, &count));
+        let commits = tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), to_commit));
+        Self { home, index, entries, counters, commits }
+    }
+
+    /// Sends a chunk of an upload, and the upload's manifest if it `is_last`.
+    async fn send(
+        &self,
+        ticket: &Ticket,
+        content: &'static [u8],
+        is_last: bool,
+    ) -> tokio::sync::oneshot::Receiver<Result<(), WriteError>> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let hash = blake3::hash(content);
+        let chunk = crate::domain::manifest::Chunk { hash, size: content.len() as u32 };
+        let manifest =
+            || crate::domain::manifest::Manifest::new(BlobId::new(1), Uuid::nil(), hash, vec![chunk]);
+        let entry = Entry {
+            chunk: Some(NewChunk { chunk, pieces: vec![Bytes::from_static(content)] }),
+            blob: is_last.then(manifest),
+            reply: Reply { ticket: ticket.clone(), answer: Some(answer) },
+            memory: None,
+        };
+        self.entries.send(entry).await.unwrap();
+        answered
+    }
+
+    async fn count(&self, table: &str) -> i64 {
+        let text = format!("SELECT COUNT(*) FROM {table}");
+        holdall_sql::dynamic(text).fetch_one(self.index.database()).await.unwrap().get(0).unwrap()
+    }
+
+    /// What comes after a failure goes well, into a pack of its own.
+    async fn goes_on(self) {
+        let content = b"after the failure";
+        assert_eq!(self.send(&Ticket::default(), content, true).await.await.unwrap(), Ok(()));
+        assert_eq!((self.count("blobs").await, self.count("chunks").await), (1, 1));
+        let row = self.index.locate(&[blake3::hash(content)]).await.unwrap().remove(&blake3::hash(content));
+        assert_ne!(row.unwrap().location.pack, PackId(1));
+        assert_eq!(self.home.packs().len(), 1);
+        drop(self.entries);
+        self.commits.await.unwrap();
+    }
+}
+
+fn device(path: &str) -> File {
+    OpenOptions::new().read(true).write(true).open(path).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_without_room_is_refused() {
+    let rig = Rig::new(device("/dev/full")).await;
+    let upload = Ticket::default();
+    assert_eq!(rig.send(&upload, b"first", false).await.await.unwrap(), Err(WriteError::Full));
+    // The rest of that upload fails, though it could be written.
+    assert_eq!(rig.send(&upload, b"second", true).await.await.unwrap(), Err(WriteError::Failed));
+    assert_eq!(rig.counters.flushes.load(Ordering::Relaxed), 0);
+    rig.goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_flush_is_not_tried_again() {
+    // It takes every write, and cannot be flushed.
+    let rig = Rig::new(device("/dev/null")).await;
+    let upload = Ticket::default();
+    assert_eq!(rig.send(&upload, b"first", false).await.await.unwrap(), Err(WriteError::Failed));
+    assert_eq!(rig.send(&upload, b"second", true).await.await.unwrap(), Err(WriteError::Failed));
+    assert_eq!(rig.count("chunks").await, 0);
+    assert_eq!(rig.counters.flushes.load(Ordering::Relaxed), 1);
+    rig.goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_flushed_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pack");
+    // Open for reading only, and longer than what was flushed.
+    std::fs::write(&path, vec![0; 1000]).unwrap();
+    let pack = OpenPack::new(PackId(1), [1; 32], OpenOptions::new().write(true).open(&path).unwrap());
+    pack.abandon();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), HEADER_LEN);
+    assert!(pack.flush().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_commit_keeps_no_blob() {
+    let rig = Rig::new(device("/dev/null")).await;
+    // The first pack fails; the next one is sound.
+    assert!(rig.send(&Ticket::default(), b"opens the way", false).await.await.unwrap().is_err());
+    let alter = async |statement| {
+        holdall_sql::sql(statement).execute(rig.index.database()).await.unwrap();
+    };
+    alter("ALTER TABLE blobs RENAME TO elsewhere").await;
+    let upload = Ticket::default();
+    assert_eq!(rig.send(&upload, b"first", true).await.await.unwrap(), Err(WriteError::Failed));
+    alter("ALTER TABLE elsewhere RENAME TO blobs").await;
+    assert_eq!(rig.send(&upload, b"second", true).await.await.unwrap(), Err(WriteError::Failed));
+    assert_eq!(rig.count("blobs").await, 0);
+    assert_eq!(rig.send(&Ticket::default(), b"second", true).await.await.unwrap(), Ok(()));
+    assert_eq!(rig.count("blobs").await, 1);
+}
