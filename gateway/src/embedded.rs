@@ -1,0 +1,182 @@
+//! The services inside this process. The one place that knows them by more than their contract.
+//!
+//! What a service without a URL gets here is what its own `main` would give it: its section of the configuration, a place
+//! in the data directory, the clock. Its routes are called through tower, without a socket, and behave as over TCP.
+//!
+//! ```text
+//! LOCK  auth.db  metadata.db  blob/  keys/*.der  keys/grants.key
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use holdall_runtime::clock::Clock;
+use holdall_runtime::config::Invalid;
+use holdall_runtime::data_dir::DataDir;
+use holdall_runtime::keyfile;
+use holdall_runtime::run::StartError;
+use holdall_runtime::shutdown::Shutdown;
+use holdall_runtime::upstream::{Upstream, connect, in_process};
+
+use crate::config::{Config, ServiceConfig};
+use crate::upstreams::Connections;
+
+/// `[auth]` of a service inside this process.
+pub type AuthConfig = holdall_auth::Config;
+/// `[metadata]` of a service inside this process.
+pub type MetadataConfig = holdall_metadata::Config;
+/// `[blob]` of a service inside this process.
+pub type BlobConfig = holdall_blob::Config;
+
+/// The services that run inside this process, if any, and how to reach all of them.
+pub struct Services {
+    /// How to reach each service.
+    pub connections: Connections,
+    auth: Option<holdall_auth::Service>,
+    metadata: Option<holdall_metadata::Service>,
+    blob: Option<holdall_blob::Service>,
+    _data_dir: Option<DataDir>,
+}
+
+/// What the sections of single services cannot see: metadata and blob share a key, and one is made for them only when
+/// both are in this process.
+pub fn validate(config: &Config) -> Result<(), Invalid> {
+    let metadata = config.metadata.is_embedded() && config.metadata.embedded.grants.key_files.is_empty();
+    let blob = config.blob.is_embedded() && config.blob.embedded.grants.key_files.is_empty();
+    let key = match (metadata, blob) {
+        (true, false) if !config.blob.is_embedded() => "metadata.grants.key_files",
+        (false, true) if !config.metadata.is_embedded() => "blob.grants.key_files",
+        _ => return Ok(()),
+    };
+    Err(Invalid::new(
+        key,
+        "must name a file with the key that metadata and blob share; make one with: openssl rand -hex 32",
+    ))
+}
+
+/// Takes the data directory when a service runs in here. To be called before anything else is touched, so that a second
+/// process on the same directory stops at once.
+///
+/// # Errors
+/// [`StartError::InUse`] when another process has it.
+pub fn data_dir(config: &Config, program: &str) -> Result<Option<DataDir>, StartError> {
+    let needed = config.auth.is_embedded() || config.metadata.is_embedded() || config.blob.is_embedded();
+    Ok(if needed { Some(DataDir::acquire(&config.data.dir, program)?) } else { None })
+}
+
+/// Builds the services that run in here and connects to those that do not.
+///
+/// # Errors
+/// Those of the services.
+pub async fn start(
+    config: &Config,
+    data_dir: Option<DataDir>,
+    clock: &Clock,
+    shutdown: &Shutdown,
+) -> Result<Services, StartError> {
+    let dir = &config.data.dir;
+    let keys = grant_keys(config)?;
+
+    let auth = if config.auth.is_embedded() {
+        let own = config.auth.embedded.clone().within(dir);
+        Some(holdall_auth::build(own, clock.clone(), shutdown).await?)
+    } else {
+        None
+    };
+    let auth_upstream = reach(&config.auth, auth.as_ref().map(|service| &service.routes), Calls::Short)?;
+
+    let metadata = if config.metadata.is_embedded() {
+        let mut own = config.metadata.embedded.clone();
+        own.grants.key_files.clone_from(&keys);
+        let deps = holdall_metadata::Deps {
+            auth: auth_upstream.clone(),
+            clock: clock.clone(),
+            shutdown: shutdown.clone(),
+        };
+        Some(holdall_metadata::build(&own, dir, deps).await?)
+    } else {
+        None
+    };
+
+    let blob = if config.blob.is_embedded() {
+        let mut own = config.blob.embedded.clone();
+        own.grants.key_files = keys;
+        Some(holdall_blob::build(&own, &dir.join("blob"), clock.clone()).await?)
+    } else {
+        None
+    };
+
+    let blob_routes = blob.as_ref().map(|service| &service.routes);
+    let connections = Connections {
+        auth: auth_upstream,
+        metadata: reach(&config.metadata, metadata.as_ref().map(|service| &service.routes), Calls::Short)?,
+        blob: reach(&config.blob, blob_routes, Calls::Streams)?,
+        blob_control: reach(&config.blob, blob_routes, Calls::Short)?,
+    };
+    Ok(Services { connections, auth, metadata, blob, _data_dir: data_dir })
+}
+
+impl Services {
+    /// Closes the services in here, once nothing calls them any more: those first that call others.
+    pub async fn close(self) {
+        let Self { connections, auth, metadata, blob, _data_dir } = self;
+        drop(connections);
+        if let Some(metadata) = metadata {
+            metadata.close().await;
+        }
+        if let Some(blob) = blob {
+            blob.close().await;
+        }
+        if let Some(auth) = auth {
+            auth.close().await;
+        }
+    }
+}
+
+/// What is called: a deadline for a call that streams content would cut off whoever is slow.
+#[derive(Clone, Copy)]
+enum Calls {
+    Short,
+    Streams,
+}
+
+fn reach<C>(
+    config: &ServiceConfig<C>,
+    routes: Option<&tonic::service::Routes>,
+    calls: Calls,
+) -> Result<Upstream, StartError> {
+    let timeout = match calls {
+        Calls::Short => Some(config.upstream.timeout.get()),
+        Calls::Streams => None,
+    };
+    match routes {
+        Some(routes) => Ok(in_process(routes.clone(), timeout)),
+        None => Ok(connect(&config.upstream, timeout)?),
+    }
+}
+
+/// The files with the keys that metadata and blob share, for those of the two that run in here. When neither names any,
+/// one is made in the data directory.
+fn grant_keys(config: &Config) -> Result<Vec<PathBuf>, StartError> {
+    let metadata = config.metadata.is_embedded().then_some(&config.metadata.embedded.grants.key_files);
+    let blob = config.blob.is_embedded().then_some(&config.blob.embedded.grants.key_files);
+    if let Some(named) = metadata.into_iter().chain(blob).find(|files| !files.is_empty()) {
+        return Ok(named.clone());
+    }
+    if metadata.is_none() && blob.is_none() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![own_grant_key(&config.data.dir)?])
+}
+
+fn own_grant_key(data_dir: &Path) -> Result<PathBuf, StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let keys = data_dir.join("keys");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&keys)
+        .map_err(|error| StartError::failed(format!("cannot make {}: {error}", keys.display())))?;
+    let file = keys.join("grants.key");
+    keyfile::load_or_create(&file).map_err(|error| StartError::Config(error.into()))?;
+    Ok(file)
+}

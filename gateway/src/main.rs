@@ -1,0 +1,13 @@
+//! `holdall-gateway`: Holdall's HTTP side, and by default all of Holdall in one process.
+
+use std::process::ExitCode;
+
+use holdall_runtime::run;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    run::main("holdall-gateway", holdall_gateway::run)
+}

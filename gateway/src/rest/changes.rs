@@ -1,0 +1,146 @@
+//! `/changes`.
+
+use axum::extract::State;
+use holdall_proto::metadata::v1::{self as metadata, ChangeKind};
+use http::StatusCode;
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::{IntoParams, ToSchema};
+
+use super::answer::Answer;
+use super::extract::Parameters;
+use super::page;
+use super::problem::Result;
+use super::time::Time;
+use crate::App;
+use crate::error::Code;
+use crate::ops::{Caller, changes};
+
+/// What happened to a node.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It was made.
+    Created,
+    /// It got new content.
+    Content,
+    /// It got another name or place.
+    Moved,
+    /// It was put into the trash.
+    Trashed,
+    /// It was taken out of the trash.
+    Restored,
+    /// It was deleted for good.
+    Purged,
+    /// Something that this version does not know.
+    Unknown,
+}
+
+impl From<ChangeKind> for Kind {
+    fn from(kind: ChangeKind) -> Self {
+        match kind {
+            ChangeKind::Created => Self::Created,
+            ChangeKind::Content => Self::Content,
+            ChangeKind::Moved => Self::Moved,
+            ChangeKind::Trashed => Self::Trashed,
+            ChangeKind::Restored => Self::Restored,
+            ChangeKind::Purged => Self::Purged,
+            ChangeKind::Unspecified => Self::Unknown,
+        }
+    }
+}
+
+/// A change to a node. Nodes below a folder that was moved, trashed or restored are not named.
+#[derive(Serialize, ToSchema)]
+pub struct Change<'a> {
+    /// 1, 2, 3, … within the space, without gaps.
+    sequence: u64,
+    /// What happened.
+    #[schema(inline)]
+    kind: Kind,
+    /// To which node.
+    node_id: &'a str,
+    /// The version that is current since; null for folders.
+    version_id: Option<&'a str>,
+    /// The device that did it; may be empty.
+    device: &'a str,
+    /// When.
+    created_at: Time,
+}
+
+impl<'a> From<&'a metadata::Change> for Change<'a> {
+    fn from(change: &'a metadata::Change) -> Self {
+        Self {
+            sequence: change.sequence,
+            kind: change.kind().into(),
+            node_id: &change.node_id,
+            version_id: Some(change.version_id.as_str()).filter(|id| !id.is_empty()),
+            device: &change.device,
+            created_at: Time::from(&change.created_at),
+        }
+    }
+}
+
+/// A page of changes.
+#[derive(Serialize, ToSchema)]
+pub struct Changes<'a> {
+    /// In order.
+    #[serde(serialize_with = "each_change")]
+    #[schema(value_type = Vec<Change>)]
+    items: &'a [metadata::Change],
+    /// Where to go on, now or later; always there.
+    next_cursor: String,
+    /// Whether there is more to read at once.
+    has_more: bool,
+}
+
+fn each_change<S: Serializer>(
+    items: &&[metadata::Change],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.iter().map(Change::from))
+}
+
+/// Which part of the log.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ChangesQuery {
+    /// How many items at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// `next_cursor` of the answer before; leave out for the start of the log.
+    cursor: Option<String>,
+}
+
+/// Lists what has changed since a cursor. A reader that goes on from the cursor it was given misses nothing and sees
+/// nothing twice.
+#[utoipa::path(
+    get, path = "/changes", tag = "changes", operation_id = "list_changes", params(ChangesQuery),
+    responses(
+        (status = 200, description = "A page.", body = Changes),
+        (status = 400, description = "invalid_cursor"),
+        (status = 422, description = "invalid_field"),
+    ),
+)]
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Parameters(query): Parameters<ChangesQuery>,
+) -> Result {
+    let size = page::size(query.limit)?;
+    // The cursor is the sequence number, which clients need not know.
+    let after = query.cursor.map_or(Ok(0), |cursor| cursor.parse()).map_err(|_| Code::InvalidCursor)?;
+    let page = changes::list(&app.upstreams, &caller, after, size).await.map_err(|mut error| {
+        // A number that was never given out is the cursor's fault.
+        if error.code == Code::InvalidField {
+            error = Code::InvalidCursor.into();
+        }
+        error
+    })?;
+    let body = Changes {
+        items: &page.changes,
+        next_cursor: page.last_sequence.to_string(),
+        has_more: page.has_more,
+    };
+    Answer::large_json(StatusCode::OK, &body, 128 + page.changes.len() * 256)?.send()
+}

@@ -1,0 +1,81 @@
+//! The map of URLs, on one page.
+
+mod edge;
+mod health;
+
+use axum::Router;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::Code;
+use crate::rest::problem::Problem;
+use crate::rest::{self, accounts, changes, content, folders, fs, nodes, openapi, sessions, space, trash};
+use crate::{App, links};
+
+/// Every URL of the gateway.
+pub fn router(app: App) -> Router {
+    let (api, document) = api();
+    Router::new()
+        .merge(api)
+        // A wildcard holds at least one character.
+        .route("/api/v1/fs/", get(fs::root))
+        .route("/api/v1/openapi.json", get(openapi::serve(&document)))
+        .merge(openapi::browser())
+        .route("/", get(links::landing))
+        .route("/s/{slug}", get(links::page))
+        .route("/s/{slug}/download", get(links::download))
+        .route("/s/{slug}/qr.svg", get(links::qr))
+        .route("/static/{file}", get(links::asset))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .fallback(unknown)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(edge::EdgeLayer::new(app.scheme))
+        .with_state(app)
+}
+
+/// The native API under [`rest::PREFIX`], and its OpenAPI document.
+pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
+    let paths = OpenApiRouter::new()
+        .routes(routes!(accounts::register))
+        .routes(routes!(accounts::get))
+        .routes(routes!(accounts::change_password))
+        .routes(routes!(accounts::change_email))
+        .routes(routes!(sessions::create, sessions::list))
+        .routes(routes!(sessions::extend))
+        .routes(routes!(sessions::end))
+        .routes(routes!(space::get))
+        .routes(routes!(nodes::get, nodes::update, nodes::trash))
+        .routes(routes!(nodes::children))
+        .routes(routes!(nodes::ancestors))
+        .routes(routes!(nodes::versions))
+        .routes(routes!(nodes::restore))
+        .routes(routes!(content::read, content::write))
+        .routes(routes!(folders::create))
+        .routes(routes!(content::write_file))
+        .routes(routes!(fs::root))
+        .routes(routes!(fs::read, fs::write, fs::make_folder, fs::trash))
+        .routes(routes!(trash::list, trash::empty))
+        .routes(routes!(trash::purge))
+        .routes(routes!(rest::links::create, rest::links::list))
+        .routes(routes!(rest::links::get, rest::links::update, rest::links::delete))
+        .routes(routes!(changes::list));
+    let (api, document) =
+        OpenApiRouter::with_openapi(openapi::start()).nest(rest::PREFIX, paths).split_for_parts();
+    (api, openapi::finish(document))
+}
+
+async fn unknown(uri: Uri) -> Response {
+    if uri.path().starts_with("/api/") {
+        Problem::from(Code::NotFound).into_response()
+    } else {
+        links::not_found()
+    }
+}
+
+async fn method_not_allowed() -> Problem {
+    Code::MethodNotAllowed.into()
+}

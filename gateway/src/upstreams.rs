@@ -1,0 +1,88 @@
+//! The three services behind the gateway, as generated clients. Whether a service runs in this process or elsewhere
+//! shows nowhere but in how its [`Upstream`] was made.
+
+use holdall_proto::auth::v1::account_service_client::AccountServiceClient;
+use holdall_proto::auth::v1::session_service_client::SessionServiceClient;
+use holdall_proto::blob::v1::blob_service_client::BlobServiceClient;
+use holdall_proto::metadata::v1::change_service_client::ChangeServiceClient;
+use holdall_proto::metadata::v1::content_service_client::ContentServiceClient;
+use holdall_proto::metadata::v1::link_service_client::LinkServiceClient;
+use holdall_proto::metadata::v1::node_service_client::NodeServiceClient;
+use holdall_proto::metadata::v1::space_service_client::SpaceServiceClient;
+use holdall_runtime::upstream::Upstream;
+
+/// A page of 1,000 nodes with long names comes to about 1 MiB; nothing legitimate comes near this.
+const MAX_MESSAGE: usize = 8 << 20;
+
+/// How to reach each service.
+#[derive(Clone)]
+pub struct Connections {
+    /// Accounts and sessions.
+    pub auth: Upstream,
+    /// Folders, files, links, changes.
+    pub metadata: Upstream,
+    /// Bytes: calls that stream content, without a deadline, and apart from all others, since content that nobody reads
+    /// holds up what shares its connection.
+    pub blob: Upstream,
+    /// Bytes: short calls.
+    pub blob_control: Upstream,
+}
+
+/// Clients of every service. A clone costs no more than a few reference counts; generated clients need one per call.
+#[derive(Clone)]
+pub struct Upstreams {
+    connections: Connections,
+}
+
+impl Upstreams {
+    /// Clients over these connections.
+    pub fn new(connections: Connections) -> Self {
+        Self { connections }
+    }
+
+    /// The services one by one, for health checks.
+    pub fn each(&self) -> [Upstream; 3] {
+        let Connections { auth, metadata, blob_control, .. } = &self.connections;
+        [auth.clone(), metadata.clone(), blob_control.clone()]
+    }
+
+    /// Accounts.
+    pub fn accounts(&self) -> AccountServiceClient<Upstream> {
+        AccountServiceClient::new(self.connections.auth.clone())
+    }
+
+    /// Sessions.
+    pub fn sessions(&self) -> SessionServiceClient<Upstream> {
+        SessionServiceClient::new(self.connections.auth.clone())
+    }
+
+    /// Spaces.
+    pub fn spaces(&self) -> SpaceServiceClient<Upstream> {
+        SpaceServiceClient::new(self.connections.metadata.clone())
+    }
+
+    /// Folders and files.
+    pub fn nodes(&self) -> NodeServiceClient<Upstream> {
+        NodeServiceClient::new(self.connections.metadata.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// Content, as far as metadata knows it.
+    pub fn content(&self) -> ContentServiceClient<Upstream> {
+        ContentServiceClient::new(self.connections.metadata.clone())
+    }
+
+    /// Links.
+    pub fn links(&self) -> LinkServiceClient<Upstream> {
+        LinkServiceClient::new(self.connections.metadata.clone())
+    }
+
+    /// Changes.
+    pub fn changes(&self) -> ChangeServiceClient<Upstream> {
+        ChangeServiceClient::new(self.connections.metadata.clone())
+    }
+
+    /// Bytes.
+    pub fn blobs(&self) -> BlobServiceClient<Upstream> {
+        BlobServiceClient::new(self.connections.blob.clone())
+    }
+}
