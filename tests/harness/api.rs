@@ -1,0 +1,180 @@
+//! An HTTP client of one server, with or without credentials.
+
+use std::{
+    sync::{Arc, OnceLock, RwLock},
+    time::Duration,
+};
+
+use http::{HeaderName, HeaderValue, Method};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Body, Client, RequestBuilder, Response};
+use serde_json::Value;
+
+use crate::Answer;
+
+/// What RFC 3986 lets stand in a path segment without an escape.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A name, as one segment of a URL's path.
+pub fn encode_segment(name: &str) -> String {
+    utf8_percent_encode(name, SEGMENT).to_string()
+}
+
+/// Names joined by `/`, as the end of a URL.
+pub fn encode_path(path: &str) -> String {
+    path.split('/').map(encode_segment).collect::<Vec<_>>().join("/")
+}
+
+/// Where a server is. Changes when it starts again.
+pub(crate) type Location = Arc<RwLock<String>>;
+
+/// A client. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Api {
+    http: Client,
+    location: Location,
+    bearer: Option<String>,
+}
+
+impl Api {
+    pub(crate) fn new(location: Location) -> Self {
+        // reqwest asks for a provider even where no URL is https.
+        static PROVIDER: OnceLock<()> = OnceLock::new();
+        PROVIDER.get_or_init(|| {
+            // Somebody else may have chosen one already: any will do.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        let http = Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            // Shorter than the server keeps an idle connection, so that no request meets its end.
+            .pool_idle_timeout(Duration::from_secs(5))
+            .build()
+            .expect("a client without TLS roots");
+        Self { http, location, bearer: None }
+    }
+
+    /// The same client with that bearer token.
+    #[must_use]
+    pub fn with_bearer(&self, token: &str) -> Self {
+        Self { bearer: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same client without credentials.
+    #[must_use]
+    pub fn anonymous(&self) -> Self {
+        Self { bearer: None, ..self.clone() }
+    }
+
+    /// The same client with connections of its own.
+    #[must_use]
+    pub fn reconnected(&self) -> Self {
+        Self { bearer: self.bearer.clone(), ..Self::new(self.location.clone()) }
+    }
+
+    /// What goes into `Authorization`, if anything does.
+    pub fn bearer(&self) -> Option<&str> {
+        self.bearer.as_deref()
+    }
+
+    /// Where the server is: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        self.location.read().expect("not poisoned").clone()
+    }
+
+    /// A call to a path of the native API, such as `/space`.
+    pub fn call(&self, method: Method, path: &str) -> Call {
+        self.call_at(method, &format!("/api/v1{path}"))
+    }
+
+    /// A call to any path of the server.
+    pub fn call_at(&self, method: Method, path: &str) -> Call {
+        let request = format!("{method} {path}");
+        let mut builder = self.http.request(method, format!("{}{path}", self.url()));
+        if let Some(token) = &self.bearer {
+            builder = builder.bearer_auth(token);
+        }
+        Call { request, builder }
+    }
+
+    /// GET of the native API.
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    /// HEAD of the native API.
+    pub fn head(&self, path: &str) -> Call {
+        self.call(Method::HEAD, path)
+    }
+
+    /// POST to the native API.
+    pub fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    /// PUT to the native API.
+    pub fn put(&self, path: &str) -> Call {
+        self.call(Method::PUT, path)
+    }
+
+    /// PATCH of the native API.
+    pub fn patch(&self, path: &str) -> Call {
+        self.call(Method::PATCH, path)
+    }
+
+    /// DELETE of the native API.
+    pub fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+}
+
+/// A request in the making.
+pub struct Call {
+    request: String,
+    builder: RequestBuilder,
+}
+
+impl Call {
+    /// Adds a header.
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header value");
+        Self { builder: self.builder.header(name, value), ..self }
+    }
+
+    /// Sends JSON.
+    #[must_use]
+    pub fn json(self, body: &Value) -> Self {
+        Self { builder: self.builder.json(body), ..self }
+    }
+
+    /// Sends bytes.
+    #[must_use]
+    pub fn body(self, body: impl Into<Body>) -> Self {
+        Self { builder: self.builder.body(body), ..self }
+    }
+
+    /// Sends it and reads the whole answer.
+    pub async fn send(self) -> Answer {
+        let request = self.request.clone();
+        self.try_send().await.unwrap_or_else(|error| panic!("{request}: {error:?}"))
+    }
+
+    /// As [`Self::send`], where a connection that breaks is no surprise.
+    pub async fn try_send(self) -> reqwest::Result<Answer> {
+        let request = self.request;
+        let response = self.builder.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await?;
+        Ok(Answer { request, status, headers, body })
+    }
+
+    /// Sends it and leaves the body of the answer to be read.
+    pub async fn open(self) -> Response {
+        let request = self.request;
+        self.builder.send().await.unwrap_or_else(|error| panic!("{request}: {error:?}"))
+    }
+}
