@@ -2,6 +2,7 @@
 
 mod edge;
 mod health;
+mod unread;
 
 use axum::Router;
 use axum::http::Uri;

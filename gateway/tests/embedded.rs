@@ -230,7 +230,7 @@ async fn an_upload_whose_client_is_gone_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_upload_may_outlive_an_access_token_but_not_its_session() {
+async fn an_upload_may_outlive_an_access_token_but_not_its_permission() {
     let clock = ManualClock::at(1_795_000_000_000_000);
     let bench = Bench::at(clock.clock(), |_| {}).await;
     let slow = |until: Duration| {
@@ -244,9 +244,9 @@ async fn an_upload_may_outlive_an_access_token_but_not_its_session() {
     assert_eq!(hours.status, StatusCode::CREATED);
     assert_eq!(bench.get("/fs/slow", &[]).await.body, "slow content");
 
-    let years =
-        bench.put("/fs/never", &[], Body::from_stream(slow(Duration::from_secs(2 * 366 * 86_400)))).await;
-    assert_eq!(years.code(), "unauthenticated");
+    let days = bench.put("/fs/never", &[], Body::from_stream(slow(Duration::from_secs(2 * 86_400)))).await;
+    assert_eq!(days.code(), "upload_expired");
+    assert_eq!(bench.get("/fs/never", &[]).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

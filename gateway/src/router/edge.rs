@@ -11,12 +11,13 @@ use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{EXPECT, HOST, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONNECTION, EXPECT, HOST, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
+use super::unread::Unread;
 use crate::authority;
 use crate::error::{Code, Error, Result};
 use crate::rest::problem::Problem;
@@ -71,6 +72,7 @@ where
         let secure = self.secure;
         let method = request.method().clone();
         let span = span(&request, &id);
+        let (request, unread) = Unread::watch(request);
         let answering = match check(&request) {
             Ok(()) => Ok(AssertUnwindSafe(span.in_scope(|| self.inner.call(request))).catch_unwind()),
             Err(error) => Err(Problem(error).into_response()),
@@ -83,7 +85,11 @@ where
                 },
                 Err(refusal) => refusal,
             };
-            Ok(finish(Problem::complete(response, &method, &id), &id, secure))
+            let mut response = finish(Problem::complete(response, &method, &id), &id, secure);
+            if unread.is_left() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         }
         .instrument(span)
         .boxed()
@@ -110,7 +116,6 @@ fn span(request: &Request, id: &str) -> Span {
         http.route = route,
         http.response.status_code = field::Empty,
         request_id = id,
-        trace_id = field::Empty,
     );
     if !span.is_disabled() {
         span.record("otel.name", field::display(format_args!("{} {route}", request.method())));
@@ -205,6 +210,22 @@ mod tests {
         assert!(Uuid::parse_str(&id).is_ok(), "{id}");
         assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert!(response.headers().contains_key(STRICT_TRANSPORT_SECURITY));
+    }
+
+    #[tokio::test]
+    async fn an_answer_before_the_end_of_the_body_says_that_the_connection_ends() {
+        let router = Router::new()
+            .route("/early", axum::routing::put(|| async { "no" }))
+            .route("/late", axum::routing::put(|body: bytes::Bytes| async move { body.len().to_string() }))
+            .layer(EdgeLayer::new("http"));
+        let closes = async |path: &str, version: Version, body: &'static str| {
+            let request = request(path).method("PUT").version(version).body(Body::from(body)).unwrap();
+            router.clone().oneshot(request).await.unwrap().headers().contains_key(CONNECTION)
+        };
+        assert!(closes("/early", Version::HTTP_11, "body").await);
+        assert!(!closes("/early", Version::HTTP_11, "").await);
+        assert!(!closes("/early", Version::HTTP_2, "body").await, "a stream ends by itself");
+        assert!(!closes("/late", Version::HTTP_11, "body").await);
     }
 
     #[tokio::test]

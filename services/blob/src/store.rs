@@ -17,6 +17,7 @@ pub mod upload;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -38,6 +39,9 @@ const BULK_QUEUE: usize = 8;
 /// Batches on their way into the index, at most.
 const COMMIT_QUEUE: usize = 16;
 
+/// How long uploads under way are waited for when the store closes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How a store is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -45,7 +49,7 @@ pub struct Settings {
     pub packs: PathBuf,
     /// A pack that has reached this many bytes is not written to any more.
     pub pack_size: u64,
-    /// Bytes of the disk that are kept free; see [`Room::new`].
+    /// Bytes of the disk that are kept free; 5 % of it, at most 1 GiB, when absent.
     pub reserve: Option<u64>,
     /// Memory for content of small blobs on its way in, in bytes.
     pub small_memory: usize,
@@ -133,18 +137,23 @@ impl Store {
         &self.counters
     }
 
-    /// Takes no new blobs, finishes those that were finished by their writers, and closes the index. Uploads that are
-    /// under way are waited for for a minute.
+    /// Takes no new blobs, finishes those that their writers have finished, and closes the index. Uploads that are under way are
+    /// waited for for a minute.
     pub async fn close(&self) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Open { shared, ended, commits }) = open {
             drop(shared);
-            for lane in ended {
-                lane.wait().await;
+            let all_ended = async {
+                for lane in ended {
+                    lane.wait().await;
+                }
+                commits.await
+            };
+            match tokio::time::timeout(PATIENCE, all_ended).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "writing to the index ended early"),
+                Err(_elapsed) => tracing::warn!("closing while uploads are under way"),
             }
-            commits.abort();
-            // Aborted or ended: nothing uses the index any more.
-            let _ = commits.await;
         }
         self.reader.index().database().close().await;
     }

@@ -1,7 +1,30 @@
 //! The metadata service: spaces, folders, files and their versions, links, and the log of changes.
 //!
-//! `main → lib → rpc → domain → store`: [`rpc`] speaks the contract in `proto/`, [`domain`] holds the rules, [`store`] keeps
-//! the rows. Content is not here; it is reached by grants that the blob service honours.
+//! ```text
+//! rpc        decode, call, encode; keeps answers that are still right   (one file per gRPC service)
+//! domain     rules: names, trees, quotas, permissions                   (knows neither wire nor database)
+//! store      one operation of one caller in one transaction             (SQL, written once for both engines)
+//! sweeper    clears away what time has ended
+//! ```
+//!
+//! Content is not here. It is written and read in the blob service under grants that are made here, and becomes part of a tree
+//! by a receipt from there:
+//!
+//! ```text
+//! BeginUpload   target, precondition and room are checked    → write grant
+//! (blob)        the bytes                                    → receipt: they are durable
+//! CommitUpload  all is checked again, under the space's lock → version, node, quota, change, answer: one transaction
+//! OpenContent   permission is checked                        → read grant
+//! ```
+//!
+//! # What must not be
+//!
+//! * A path in the database: a folder of a million files is moved by changing one row.
+//! * A row that points to bytes which are not durable: only a receipt leads to a version.
+//! * An access to a node without [`authorize`](domain::authorize::authorize), or an answer by which what is forbidden differs
+//!   from what does not exist.
+//! * A change without its entry in the log, or an entry that becomes visible before an earlier one.
+//! * Two processes on one SQLite file.
 
 mod config;
 pub mod domain;
@@ -17,6 +40,7 @@ use holdall_proto::auth::v1::key_service_client::KeyServiceClient;
 use holdall_proto::grant::KeyRing;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::config::Invalid;
+use holdall_runtime::data_dir::DataDir;
 use holdall_runtime::health::{self, Readiness};
 use holdall_runtime::layers::{self, Admission};
 use holdall_runtime::run::StartError;
@@ -25,7 +49,7 @@ use holdall_runtime::token::{KeySource, Verifier, VerifyingKey, key_source};
 use holdall_runtime::upstream::Upstream;
 use holdall_runtime::{BoxError, keyfile};
 use holdall_sql::pages::Pager;
-use holdall_sql::{Database, Durability};
+use holdall_sql::{Database, Durability, Settings};
 use tonic::service::Routes;
 
 pub use config::{Config, GrantsConfig, Process, SpacesConfig, TrashConfig, UploadsConfig};
@@ -59,6 +83,7 @@ pub struct Service {
     /// Ready from the start; flipped by whoever serves the routes when it stops.
     pub readiness: Readiness,
     store: Store,
+    _elsewhere: Option<DataDir>,
 }
 
 impl Service {
@@ -68,15 +93,22 @@ impl Service {
     }
 }
 
-/// Opens the database and builds the service. `data_dir` holds the database when the configuration names none, and has to
-/// exist then.
+/// Opens the database and builds the service.
+///
+/// `data_dir` holds the database when the configuration names none, and has to exist then and to be owned by this process.
+///
+/// # Errors
+/// [`StartError::Config`] for keys or a database URL that cannot be used, [`StartError::InUse`] when another process has the
+/// directory of a SQLite file elsewhere, [`StartError::Failed`] for anything else.
 pub async fn build(config: &Config, data_dir: &Path, deps: Deps) -> Result<Service, StartError> {
     let (keys, pager) = keys(config)?;
-    let settings = config.database.clone().or_file(&data_dir.join("metadata.db"));
+    let settings = settings(config, data_dir);
+    let elsewhere = own_elsewhere(&settings, data_dir)?;
     let db =
         Database::open(&settings, &store::MIGRATIONS, Durability::Full).await.map_err(
             |error| match error {
                 holdall_sql::Error::Settings(problem) => {
+                    let problem = format!("cannot be used: {problem}");
                     StartError::Config(Invalid::new("metadata.database.url", problem).into())
                 }
                 error => StartError::failed(error),
@@ -98,7 +130,22 @@ pub async fn build(config: &Config, data_dir: &Path, deps: Deps) -> Result<Servi
     let routes =
         health::add_reflection(routes, holdall_proto::FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
     readiness.ready().await;
-    Ok(Service { routes: layers::wrap(routes, Admission::new(verifier, rpc::PUBLIC)), readiness, store })
+    let routes = layers::wrap(routes, Admission::new(verifier, rpc::PUBLIC));
+    Ok(Service { routes, readiness, store, _elsewhere: elsewhere })
+}
+
+/// Where the database is: `metadata.db` in `data_dir` when the configuration does not say.
+#[must_use]
+pub fn settings(config: &Config, data_dir: &Path) -> Settings {
+    config.database.clone().or_file(&data_dir.join("metadata.db"))
+}
+
+/// Takes the directory of a SQLite file that is not in `data_dir`, which the process owns already.
+fn own_elsewhere(settings: &Settings, data_dir: &Path) -> Result<Option<DataDir>, StartError> {
+    let Some(dir) = settings.sqlite_path().and_then(Path::parent) else { return Ok(None) };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let same = dir.canonicalize().ok().zip(data_dir.canonicalize().ok()).is_some_and(|(dir, own)| dir == own);
+    if same { Ok(None) } else { Ok(Some(DataDir::acquire(dir, env!("CARGO_PKG_NAME"))?)) }
 }
 
 /// The keys shared with blob, and what is derived from the first of them.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use holdall_metadata::{Deps, Process, build};
+use holdall_metadata::{Deps, Process, build, settings};
 use holdall_runtime::clock::Clock;
 use holdall_runtime::data_dir::DataDir;
 use holdall_runtime::{run, serve, upstream};
@@ -17,8 +17,8 @@ fn main() -> ExitCode {
         let auth = upstream::connect(&config.auth, Some(config.auth.timeout.get()))?;
         let listener = run::bind(config.server.listen).await?;
         // PostgreSQL may be shared by replicas; a file may not.
-        let own = config.metadata.database.url.is_empty();
-        let _data = own.then(|| DataDir::acquire(&config.data.dir, process.name)).transpose()?;
+        let file = settings(&config.metadata, &config.data.dir).sqlite_path().is_some();
+        let _data = file.then(|| DataDir::acquire(&config.data.dir, process.name)).transpose()?;
         let deps = Deps { auth, clock: Clock::System, shutdown: process.shutdown.clone() };
         let service = build(&config.metadata, &config.data.dir, deps).await?;
         process.announce(&server, &listener);

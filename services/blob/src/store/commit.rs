@@ -62,13 +62,14 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
         // Batches of a pack come in order: the last one reaches farthest.
         reached.insert(batch.pack.id, batch.pack);
         for entry in batch.entries {
+            // A chunk is durable whatever becomes of its upload, and another one of this batch may rely on it.
+            rows.chunks.extend(entry.chunk);
             if entry.reply.ticket.has_failed() {
                 entry.reply.fail(WriteError::Failed);
-                continue;
+            } else {
+                rows.blobs.extend(entry.blob);
+                replies.push(entry.reply);
             }
-            rows.chunks.extend(entry.chunk);
-            rows.blobs.extend(entry.blob);
-            replies.push(entry.reply);
         }
     }
     rows.packs = reached.into_values().filter_map(|pack| packs.reach(pack)).collect();

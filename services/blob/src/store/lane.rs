@@ -3,9 +3,9 @@
 //! Three stages, each taking all that waits for it at once, so that the cost of a flush or a transaction is shared by
 //! everyone who came while the one before was running:
 //!
-//! 1. [`append`](super::append) writes records to the end of the lane's pack, but not chunks that are there already;
-//! 2. [`flush`](super::flush) makes the file durable (`fdatasync`);
-//! 3. [`commit`](super::commit) adds the rows to the index, and answers.
+//! 1. `append` writes records to the end of the lane's pack, but not chunks that are there already;
+//! 2. `flush` makes the file durable (`fdatasync`);
+//! 3. `commit` adds the rows to the index, and answers.
 //!
 //! So the order is always: bytes durable, then indexed, then answered. Nothing is looked up before it is indexed, and
 //! therefore no new blob ever relies on a chunk that is not durable.
@@ -15,7 +15,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -29,9 +28,6 @@ use crate::domain::manifest::{Chunk, Manifest};
 
 /// Bytes that a lane writes ahead of its flusher: what the flush before an answer may have to wait for, at most.
 pub(super) const UNFLUSHED: u32 = 64 << 20;
-
-/// How long a stage waits for the one before it to come to an end, at shutdown.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why an entry was not kept. The details were logged where they arose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -190,9 +186,10 @@ pub struct Lane {
 pub struct Ended(oneshot::Receiver<()>);
 
 impl Ended {
-    /// Returns then, or after a minute.
+    /// Returns then.
     pub async fn wait(self) {
-        let _ = tokio::time::timeout(PATIENCE, self.0).await;
+        // The sender is dropped at the latest when its thread ends.
+        let _ = self.0.await;
     }
 }
 

@@ -10,6 +10,7 @@ mod slow;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -132,6 +133,27 @@ async fn what_is_written_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_index_can_be_elsewhere() {
+    let home = Home::new();
+    let contents = [noise(1, 5000), noise(2, 3 << 20)];
+    let mut ids = Vec::new();
+    // The second time it is an empty one.
+    for round in 0..2 {
+        let database = holdall_sql::testing::postgres(&MIGRATIONS).await;
+        let store = Store::open(&home.settings, Index::new(database.database().clone())).await.unwrap();
+        for content in &contents {
+            ids.push((write(&store, content).await.id, content.clone()));
+        }
+        let chunks = store.counters().chunks.load(Ordering::Relaxed);
+        assert_eq!(chunks == 0, round == 1, "what is there already is known from the packs");
+        for (id, content) in &ids {
+            same(&read(&store, *id).await.unwrap(), content);
+        }
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ranges_are_exact() {
     let home = Home::new();
     let store = home.open().await;
@@ -196,21 +218,21 @@ async fn the_same_content_is_stored_once() {
     let store = home.open().await;
     for content in [noise(1, 1000), noise(2, 6 << 20)] {
         let first = write(&store, &content).await;
-        let chunks = store.counters().chunks.load(std::sync::atomic::Ordering::Relaxed);
+        let chunks = store.counters().chunks.load(Ordering::Relaxed);
         let second = write(&store, &content).await;
-        assert_eq!(store.counters().chunks.load(std::sync::atomic::Ordering::Relaxed), chunks);
+        assert_eq!(store.counters().chunks.load(Ordering::Relaxed), chunks);
         assert_ne!(first.id, second.id);
         for id in [first.id, second.id] {
             same(&read(&store, id).await.unwrap(), &content);
         }
     }
     // A change in the middle costs a few chunks only.
-    let before = store.counters().appended_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    let before = store.counters().appended_bytes.load(Ordering::Relaxed);
     let mut content = noise(2, 6 << 20);
     content.insert(3 << 20, 7);
     let id = write(&store, &content).await.id;
     same(&read(&store, id).await.unwrap(), &content);
-    let added = store.counters().appended_bytes.load(std::sync::atomic::Ordering::Relaxed) - before;
+    let added = store.counters().appended_bytes.load(Ordering::Relaxed) - before;
     assert!(added < 2 * cut::MAX as u64, "{added}");
     store.close().await;
 }
@@ -231,7 +253,7 @@ async fn concurrent_small_writes_share_flushes() {
         let (id, content) = write.await.unwrap();
         same(&read(&store, id).await.unwrap(), &content);
     }
-    let flushes = store.counters().flushes.load(std::sync::atomic::Ordering::Relaxed);
+    let flushes = store.counters().flushes.load(Ordering::Relaxed);
     assert!(flushes < WRITES / 4, "{flushes} flushes");
     store.close().await;
 }

@@ -69,7 +69,7 @@ async fn writing_again_heals() {
     let (path, position, _) = place(&home, &store, first).await;
     flip(&path, position);
     assert_eq!(read(&store, first).await, Err(ReadError::Corrupt));
-    holdall_runtime::testing::eventually(std::time::Duration::from_secs(10), async || {
+    holdall_runtime::testing::eventually(Duration::from_secs(10), async || {
         store.reader().index().known(&[blake3::hash(&content)]).await.unwrap().is_empty()
     })
     .await;

@@ -1,10 +1,11 @@
 //! Disks and databases that fail: nobody is told that something is kept which is not.
 
-use std::sync::atomic::Ordering;
-
 use super::*;
+use crate::domain::record::Codec;
 use crate::store::append::{Appender, OpenPack};
-use crate::store::lane::{Entry, NewChunk, Reply, Ticket};
+use crate::store::index::{BlobRow, ChunkRow, PackRow};
+use crate::store::lane::{Appended, Batch, Entry, NewChunk, Reply, Ticket};
+use crate::store::pack::Location;
 
 /// A lane whose first pack is `file`.
 struct Rig {
@@ -136,4 +137,33 @@ async fn a_failed_commit_keeps_no_blob() {
     assert_eq!(rig.count("blobs").await, 0);
     assert_eq!(rig.send(&Ticket::default(), b"second", true).await.await.unwrap(), Ok(()));
     assert_eq!(rig.count("blobs").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_upload_takes_no_chunk_from_another() {
+    let home = Home::new();
+    let index = home.index().await;
+    let location = |position| Location { pack: PackId(1), position, stored: 3 };
+    let hash = blake3::hash(b"abc");
+    let chunk = ChunkRow { hash, size: 3, location: location(128), codec: Codec::Raw };
+    let id = BlobId::new(1);
+    let blob = BlobRow { id, size: 3, digest: hash, manifest: location(200) };
+
+    // Both want the same chunk, which was written once, for the first of them.
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let first = Reply { ticket: Ticket::default(), answer: None };
+    Reply { ticket: first.ticket.clone(), answer: None }.fail(WriteError::Failed);
+    let second = Reply { ticket: Ticket::default(), answer: Some(answer) };
+    let entries = vec![
+        Appended { reply: first, chunk: Some(chunk), blob: None },
+        Appended { reply: second, chunk: None, blob: Some(blob) },
+    ];
+    let (flushed, to_commit) = mpsc::channel(1);
+    let pack = PackRow { id: PackId(1), salt: [1; 32], indexed_to: 300 };
+    flushed.send(Batch { pack, entries }).await.unwrap();
+    drop(flushed);
+    commit::run(index.clone(), Arc::default(), to_commit).await;
+    assert_eq!(answered.await.unwrap(), Ok(()));
+    assert_eq!(index.blob(id).await.unwrap(), Some((blob, Some(chunk))));
+    assert_eq!(index.packs().await.unwrap(), [pack], "noted at the end");
 }

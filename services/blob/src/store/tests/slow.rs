@@ -49,9 +49,7 @@ async fn who_goes_away_leaves_no_memory_behind() {
         let mut pieces = pieces(&store, id).await;
         pieces.next().await.unwrap().unwrap();
     }
-    holdall_runtime::testing::eventually(std::time::Duration::from_secs(10), async || {
-        store.reader().held_bytes() == 0
-    })
-    .await;
+    holdall_runtime::testing::eventually(Duration::from_secs(10), async || store.reader().held_bytes() == 0)
+        .await;
     store.close().await;
 }
