@@ -2,7 +2,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::cast_possible_truncation,
     reason = "a test that cannot go on has failed"
 )]
 
@@ -10,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use holdall_proto::blob::v1::{
 use holdall_proto::grant::KeyRing;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::config::UpstreamConfig;
+use holdall_runtime::testing::eventually;
 use holdall_runtime::upstream::{self, Upstream};
 use tempfile::TempDir;
 use tonic::Status;
@@ -144,33 +144,32 @@ impl Drop for Server {
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_lose_nothing_that_was_acknowledged() {
     const KILLS: u64 = 12;
+    const SIZES: [usize; 6] = [4096, 70_000, 700_000, 3 << 20, 100, 0];
     let home = Arc::new(Home::new());
-    let mut acknowledged: Vec<(String, u64, usize)> = Vec::new();
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
     for round in 0..KILLS {
         let server = home.start();
-        let writers = (0..6_u64).map(|writer| {
-            let (home, client) = (Arc::clone(&home), server.client());
+        let writers = (0_u64..).zip(SIZES).map(|(writer, len)| {
+            let (home, client, acknowledged) =
+                (Arc::clone(&home), server.client(), Arc::clone(&acknowledged));
             tokio::spawn(async move {
-                let mut done = Vec::new();
                 for number in 0_u64.. {
-                    let seed = round * 1_000_000 + writer * 10_000 + number;
-                    // Most are small, some large, some there already.
-                    let len = [4096, 70_000, 700_000, 3 << 20, 100, 0][writer as usize];
-                    let seed = if number % 5 == 4 { seed - 1 } else { seed };
-                    match home.write(client.clone(), &noise(seed, len)).await {
-                        Ok(id) => done.push((id, seed, len)),
-                        Err(_) => break,
-                    }
+                    // Every fifth is there already.
+                    let seed = round * 1_000_000 + writer * 10_000 + number - u64::from(number % 5 == 4);
+                    let Ok(id) = home.write(client.clone(), &noise(seed, len)).await else { return };
+                    acknowledged.lock().unwrap().push((id, seed, len));
                 }
-                done
             })
         });
         let writers: Vec<_> = writers.collect();
-        let [first, second, ..] = *blake3::hash(&round.to_le_bytes()).as_bytes();
-        tokio::time::sleep(Duration::from_millis(u64::from(u16::from_le_bytes([first, second])) % 600)).await;
+        let [count, millis, ..] = *blake3::hash(&round.to_le_bytes()).as_bytes();
+        let enough = acknowledged.lock().unwrap().len() + usize::from(count % 32);
+        eventually(Duration::from_secs(60), async || acknowledged.lock().unwrap().len() >= enough).await;
+        // Not right behind an answer.
+        tokio::time::sleep(Duration::from_millis(u64::from(millis % 16))).await;
         server.signal("-KILL");
         for writer in writers {
-            acknowledged.extend(writer.await.unwrap());
+            writer.await.unwrap();
         }
         server.wait();
         if round % 4 == 3 {
@@ -178,8 +177,9 @@ async fn kills_lose_nothing_that_was_acknowledged() {
             let _ = std::fs::remove_file(home.data().join("index.db-wal"));
         }
     }
-    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
     let server = home.start();
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
+    assert!(!acknowledged.is_empty());
     for (id, seed, len) in acknowledged {
         let content = home.read(server.client(), &id).await.unwrap();
         assert!(content == noise(seed, len), "{len} bytes differ");

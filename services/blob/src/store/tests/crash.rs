@@ -1,6 +1,7 @@
 //! Ends without a goodbye: what was acknowledged is there, and nothing is there in part.
 
 use super::*;
+use crate::store::scan::{Found, Scanner};
 
 /// A copy of a store's folder as it is at this moment, with the index as old as `index`.
 fn copy(home: &Home, with_index: bool) -> Home {
@@ -61,7 +62,6 @@ async fn an_index_that_lags_behind_catches_up() {
     store.close().await;
 }
 
-/// Every length that the last record can have been cut to, every byte of it that may not have reached the disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_end_harms_nothing_before_it() {
     let home = Home::new();
@@ -91,14 +91,30 @@ async fn a_torn_end_harms_nothing_before_it() {
         store.close().await;
     };
     let mut ends = vec![whole.clone()];
-    ends.extend((kept..whole.len()).map(|len| whole[..len].to_vec()));
-    for at in (kept..whole.len()).step_by(13) {
+    for at in (kept..whole.len()).step_by(16) {
         let (mut after, mut before) = (whole.clone(), whole.clone());
         after[at..].fill(0);
         before[kept..=at].fill(0);
-        ends.extend([after, before]);
+        ends.extend([after, before, whole[..at].to_vec()]);
     }
     futures::stream::iter(&ends).for_each_concurrent(8, |end| check(end, *end == whole)).await;
+
+    // Every length, without a store around it.
+    let path = home.dir.path().join("torn");
+    for len in kept..=whole.len() {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        let file = || File::open(&path).unwrap();
+        let salt = pack::salt(&file(), PackId(1)).unwrap().unwrap();
+        let mut scanner = Scanner::new(file(), PackId(1), salt, HEADER_LEN, len as u64);
+        let mut found = Vec::new();
+        while let Some(record) = scanner.next().unwrap() {
+            found.push(record);
+        }
+        let is_last = |record: &Found| matches!(record, Found::Blob(blob) if blob.id == last);
+        assert_eq!(found.iter().any(is_last), len == whole.len(), "length {len}");
+        assert!(found.len() >= 2, "length {len}");
+        assert!(matches!(found[..2], [Found::Chunk(_), Found::Blob(blob)] if blob.id == first));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
