@@ -19,7 +19,7 @@ pub async fn shared(shape: Shape) -> &'static Server {
 
 /// Makes two tests of each of these functions, one per shape, on the shared servers.
 ///
-/// ```ignore
+/// ```text
 /// both_shapes!(name);
 ///
 /// async fn name(server: &Server) { … }

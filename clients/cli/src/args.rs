@@ -75,7 +75,7 @@ pub enum Command {
 /// Who signs in where.
 #[derive(Debug, Arguments)]
 pub struct Login {
-    /// The address of the server, such as https://files.example.org.
+    /// The address of the server, such as `https://files.example.org`.
     pub url: String,
     /// Username or e-mail address; asked for when left out.
     #[arg(long, short)]

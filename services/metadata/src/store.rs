@@ -6,7 +6,7 @@
 //!
 //! # Order of changes
 //!
-//! Every writing transaction of a space first locks the space's row (see [`work`]). On PostgreSQL that makes the writers of
+//! Every writing transaction of a space first locks the space's row. On PostgreSQL that makes the writers of
 //! one space run one after another, as SQLite's single writer does anyway, so three things hold on both: change numbers have
 //! no gaps and follow the order of commits; what a rule has read cannot change before the commit (no cycles, no quota
 //! overrun); repeated requests find each other's answers.
