@@ -257,8 +257,8 @@ impl Appender {
         let mut memory = Vec::new();
         let (mut chunks, mut deduplicated, mut blobs) = (0, 0, 0);
         for entry in entries {
-            if entry.reply.ticket.has_failed() {
-                entry.reply.fail(WriteError::Failed);
+            if let Some(error) = entry.reply.ticket.failure() {
+                entry.reply.fail(error);
                 continue;
             }
             let mut rows = Appended { reply: entry.reply, chunk: None, blob: None };

@@ -64,8 +64,8 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
         for entry in batch.entries {
             // A chunk is durable whatever becomes of its upload, and another one of this batch may rely on it.
             rows.chunks.extend(entry.chunk);
-            if entry.reply.ticket.has_failed() {
-                entry.reply.fail(WriteError::Failed);
+            if let Some(error) = entry.reply.ticket.failure() {
+                entry.reply.fail(error);
             } else {
                 rows.blobs.extend(entry.blob);
                 replies.push(entry.reply);

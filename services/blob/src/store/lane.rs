@@ -13,8 +13,8 @@
 //! Entries stay in order. When one fails, at whatever stage, its [`Ticket`] is marked, and later entries of the same
 //! upload fail when they come to that stage: a manifest is never indexed without all its chunks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -40,18 +40,19 @@ pub enum WriteError {
     Failed,
 }
 
-/// Shared by all entries of an upload: whether any of them failed.
+/// Shared by all entries of an upload: whether any of them failed, and how.
 #[derive(Clone, Debug, Default)]
-pub struct Ticket(Arc<AtomicBool>);
+pub struct Ticket(Arc<OnceLock<WriteError>>);
 
 impl Ticket {
-    /// Whether an entry failed.
-    pub fn has_failed(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// How the first entry that failed did so.
+    pub fn failure(&self) -> Option<WriteError> {
+        self.0.get().copied()
     }
 
-    fn fail(&self) {
-        self.0.store(true, Ordering::Release);
+    fn fail(&self, error: WriteError) {
+        // The first failure is the one to tell.
+        let _ = self.0.set(error);
     }
 }
 
@@ -97,7 +98,7 @@ impl Reply {
 
     /// Says that it is not kept, and spoils the rest of the upload.
     pub fn fail(self, error: WriteError) {
-        self.ticket.fail();
+        self.ticket.fail(error);
         if let Some(answer) = self.answer {
             let _ = answer.send(Err(error));
         }

@@ -228,8 +228,8 @@ impl Upload {
 
     /// Sends the chunks that were cut down the lane.
     async fn bulk_chunks(&mut self, bulk: &mut Bulk, job: &mut Job) -> Result<(), UploadError> {
-        if self.ticket.has_failed() {
-            return Err(WriteError::Failed.into());
+        if let Some(error) = self.ticket.failure() {
+            return Err(error.into());
         }
         for new in job.output.drain(..) {
             if bulk.chunks.len() >= MAX_CHUNKS {
