@@ -4,15 +4,17 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 13] = [
     "holdall/error/v1/error.proto",
     "holdall/auth/v1/account.proto",
     "holdall/auth/v1/session.proto",
     "holdall/auth/v1/key.proto",
+    "holdall/auth/v1/delegation.proto",
     "holdall/metadata/v1/node.proto",
     "holdall/metadata/v1/space.proto",
     "holdall/metadata/v1/content.proto",
     "holdall/metadata/v1/link.proto",
+    "holdall/metadata/v1/buffer.proto",
     "holdall/metadata/v1/change.proto",
     "holdall/blob/v1/blob.proto",
     "holdall/blob/v1/grant.proto",

@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use ipnet::IpNet;
+
 use holdall_runtime::config::{
     BodyConfig, DataConfig, Invalid, ProcessConfig, ServerConfig, ShutdownConfig, TelemetryConfig,
     UpstreamConfig, Validate,
@@ -11,6 +13,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::{Table, Value};
 
+use crate::compat::config::CompatConfig;
 use crate::embedded;
 
 /// The configuration of the process `holdall-gateway`.
@@ -31,6 +34,10 @@ pub struct Config {
     pub metadata: ServiceConfig<embedded::MetadataConfig>,
     /// Bytes.
     pub blob: ServiceConfig<embedded::BlobConfig>,
+    /// The five older APIs.
+    pub compat: CompatConfig,
+    /// How often somebody may ask.
+    pub rate_limits: RateLimitsConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
     /// How it stops.
@@ -48,6 +55,8 @@ impl Default for Config {
             auth: ServiceConfig::default(),
             metadata: ServiceConfig::default(),
             blob: ServiceConfig::default(),
+            compat: CompatConfig::default(),
+            rate_limits: RateLimitsConfig::default(),
             telemetry: TelemetryConfig::default(),
             shutdown: ShutdownConfig::default(),
         }
@@ -63,6 +72,7 @@ impl Validate for Config {
         self.auth.validate().map_err(|invalid| invalid.within("auth"))?;
         self.metadata.validate().map_err(|invalid| invalid.within("metadata"))?;
         self.blob.validate().map_err(|invalid| invalid.within("blob"))?;
+        self.compat.validate().map_err(|invalid| invalid.within("compat"))?;
         embedded::validate(self)?;
         self.telemetry.validate().map_err(|invalid| invalid.within("telemetry"))?;
         self.shutdown.validate().map_err(|invalid| invalid.within("shutdown"))
@@ -86,6 +96,24 @@ pub struct PublicConfig {
     /// The start of links: `https://files.example.org`. Without it links start as the request did that asked for them,
     /// which is wrong behind a proxy that changes the host or takes off TLS.
     pub url: Option<String>,
+    /// Further addresses to listen on, such as the ports that clients of the older APIs know.
+    pub also_listen: Vec<SocketAddr>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8`.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `[rate_limits]`: how often somebody may ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimitsConfig {
+    /// Whether there are any limits, those of the services in this process included. To be switched off for tests only.
+    pub enabled: bool,
+}
+
+impl Default for RateLimitsConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 impl PublicConfig {
@@ -190,8 +218,7 @@ mod tests {
 
     #[test]
     fn a_url_moves_a_service_elsewhere() {
-        let file =
-            "[auth]\nurl = \"http://auth:1\"\n[metadata]\nurl = \"http://metadata:1\"\ntimeout = \"3s\"\n";
+        let file = "[auth]\nurl = \"http://auth:1\"\n[auth.delegation]\nkey_files = [\"delegation.key\"]\n[metadata]\nurl = \"http://metadata:1\"\ntimeout = \"3s\"\n";
         let config = load(file, &[("HOLDALL_BLOB__URL", "http://blob:1")]).unwrap();
         assert!(!config.auth.is_embedded() && !config.metadata.is_embedded() && !config.blob.is_embedded());
         assert_eq!(config.metadata.upstream.timeout.to_string(), "3s");
@@ -231,6 +258,20 @@ mod tests {
         assert!(error.to_string().contains("metadata.grants.key_files"), "{error}");
         let error = load("[metadata]\nurl = \"http://metadata:1\"", &[]).unwrap_err();
         assert!(error.to_string().contains("blob.grants.key_files"), "{error}");
+    }
+
+    #[test]
+    fn older_apis_need_a_key_that_auth_has_too() {
+        let error = load("[auth]\nurl = \"http://auth:1\"", &[]).unwrap_err();
+        assert!(error.to_string().contains("auth.delegation.key_files"), "{error}");
+        let off = [
+            ("HOLDALL_COMPAT__FILE_STORAGE_API__ENABLED", "false"),
+            ("HOLDALL_COMPAT__FILE_UPLOADER__ENABLED", "false"),
+            ("HOLDALL_COMPAT__CLOUDBUFFER__ENABLED", "false"),
+            ("HOLDALL_COMPAT__FILE_DROP__ENABLED", "false"),
+            ("HOLDALL_COMPAT__SYNCFILE__ENABLED", "false"),
+        ];
+        assert!(load("[auth]\nurl = \"http://auth:1\"", &off).is_ok());
     }
 
     #[test]

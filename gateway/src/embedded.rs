@@ -4,7 +4,7 @@
 //! in the data directory, the clock. Its routes are called through tower, without a socket, and behave as over TCP.
 //!
 //! ```text
-//! LOCK  auth.db  metadata.db  blob/  keys/*.der  keys/grants.key
+//! LOCK  auth.db  metadata.db  blob/  keys/*.der  keys/grants.key  keys/delegation.key
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -31,15 +31,27 @@ pub type BlobConfig = holdall_blob::Config;
 pub struct Services {
     /// How to reach each service.
     pub connections: Connections,
+    /// The keys that this process shares with auth; the first seals. None when there is nothing that needs them.
+    pub delegation: Vec<[u8; 32]>,
     auth: Option<holdall_auth::Service>,
     metadata: Option<holdall_metadata::Service>,
     blob: Option<holdall_blob::Service>,
     _data_dir: Option<DataDir>,
 }
 
-/// What the sections of single services cannot see: metadata and blob share a key, and one is made for them only when
-/// both are in this process.
+/// What the sections of single services cannot see: metadata and blob share a key, and so do this gateway and auth, and one
+/// is made for them only when both are in this process.
 pub fn validate(config: &Config) -> Result<(), Invalid> {
+    if !config.auth.is_embedded()
+        && config.compat.any()
+        && config.auth.embedded.delegation.key_files.is_empty()
+    {
+        return Err(Invalid::new(
+            "auth.delegation.key_files",
+            "must name a file with the key that this process and auth share; make one with: openssl rand -hex 32 \
+             (or switch the older APIs off: compat.*.enabled = false)",
+        ));
+    }
     let metadata = config.metadata.is_embedded() && config.metadata.embedded.grants.key_files.is_empty();
     let blob = config.blob.is_embedded() && config.blob.embedded.grants.key_files.is_empty();
     let key = match (metadata, blob) {
@@ -75,9 +87,12 @@ pub async fn start(
 ) -> Result<Services, StartError> {
     let dir = &config.data.dir;
     let keys = grant_keys(config)?;
+    let delegation = delegation_keys(config)?;
 
     let auth = if config.auth.is_embedded() {
-        let own = config.auth.embedded.clone().within(dir);
+        let mut own = config.auth.embedded.clone().within(dir);
+        own.rate_limits.enabled &= config.rate_limits.enabled;
+        own.delegation.key_files.clone_from(&delegation);
         Some(holdall_auth::build(own, clock.clone(), shutdown).await?)
     } else {
         None
@@ -112,13 +127,17 @@ pub async fn start(
         blob: reach(&config.blob, blob_routes, Calls::Streams)?,
         blob_control: reach(&config.blob, blob_routes, Calls::Short)?,
     };
-    Ok(Services { connections, auth, metadata, blob, _data_dir: data_dir })
+    let delegation = delegation
+        .iter()
+        .map(|file| keyfile::load(file).map_err(|error| StartError::Config(error.into())))
+        .collect::<Result<_, _>>()?;
+    Ok(Services { connections, delegation, auth, metadata, blob, _data_dir: data_dir })
 }
 
 impl Services {
     /// Closes the services in here, once nothing calls them any more: those first that call others.
     pub async fn close(self) {
-        let Self { connections, auth, metadata, blob, _data_dir } = self;
+        let Self { connections, delegation: _, auth, metadata, blob, _data_dir } = self;
         drop(connections);
         if let Some(metadata) = metadata {
             metadata.close().await;
@@ -165,10 +184,20 @@ fn grant_keys(config: &Config) -> Result<Vec<PathBuf>, StartError> {
     if metadata.is_none() && blob.is_none() {
         return Ok(Vec::new());
     }
-    Ok(vec![own_grant_key(&config.data.dir)?])
+    Ok(vec![own_key(&config.data.dir, "grants.key")?])
 }
 
-fn own_grant_key(data_dir: &Path) -> Result<PathBuf, StartError> {
+/// The files with the keys that this process and auth share. When none is named and auth runs in here, one is made in the
+/// data directory.
+fn delegation_keys(config: &Config) -> Result<Vec<PathBuf>, StartError> {
+    let named = &config.auth.embedded.delegation.key_files;
+    if !named.is_empty() || !config.auth.is_embedded() {
+        return Ok(named.clone());
+    }
+    Ok(vec![own_key(&config.data.dir, "delegation.key")?])
+}
+
+fn own_key(data_dir: &Path, name: &str) -> Result<PathBuf, StartError> {
     use std::os::unix::fs::DirBuilderExt;
     let keys = data_dir.join("keys");
     std::fs::DirBuilder::new()
@@ -176,7 +205,7 @@ fn own_grant_key(data_dir: &Path) -> Result<PathBuf, StartError> {
         .mode(0o700)
         .create(&keys)
         .map_err(|error| StartError::failed(format!("cannot make {}: {error}", keys.display())))?;
-    let file = keys.join("grants.key");
+    let file = keys.join(name);
     keyfile::load_or_create(&file).map_err(|error| StartError::Config(error.into()))?;
     Ok(file)
 }

@@ -5,10 +5,12 @@
 //! calls the services through [`upstreams`]. Nothing points the other way, and the two dialects do not know each other.
 //! [`embedded`] alone knows that services can be part of this process.
 
+pub mod compat;
 pub mod config;
 pub mod embedded;
 pub mod error;
 pub mod identity;
+pub mod limits;
 pub mod links;
 pub mod ops;
 #[expect(unused_qualifications, reason = "what the macros of utoipa expand to")]
@@ -16,6 +18,7 @@ pub mod rest;
 pub mod router;
 pub mod transfer;
 pub mod upstreams;
+pub mod web;
 
 use std::sync::Arc;
 
@@ -28,8 +31,14 @@ use http::uri::Authority;
 use http::{HeaderMap, Uri};
 use tower::Layer;
 
+use compat::config::{Access, CompatConfig};
+use compat::file_uploader;
 use config::Config;
 use error::{Code, Result};
+use identity::Proxies;
+use limits::Limits;
+use ops::delegation::Delegate;
+use ops::folders::Folders;
 use upstreams::Upstreams;
 
 /// Builds everything and serves until the shutdown is requested.
@@ -42,17 +51,23 @@ pub async fn run(process: Process<Config>) -> std::result::Result<(), StartError
     let server = Server::new(Profile::Edge, &config.server)?;
     let data_dir = embedded::data_dir(config, process.name)?;
     let listener = run::bind(config.server.listen).await?;
+    let mut others = Vec::with_capacity(config.public.also_listen.len());
+    for address in &config.public.also_listen {
+        others.push(run::bind(*address).await?);
+    }
     let clock = Clock::System;
     let services = embedded::start(config, data_dir, &clock, &process.shutdown).await?;
-    let gateway = Gateway {
-        upstreams: Upstreams::new(services.connections.clone()),
-        clock,
-        public_url: config.public.base(),
-        scheme: server.scheme(),
-    };
+    let upstreams = Upstreams::new(services.connections.clone());
+    let gateway = Gateway::new(config, upstreams, &services.delegation, clock, server.scheme());
     let service = BodyIdleTimeoutLayer::new(&config.body).layer(router::router(Arc::new(gateway)));
     process.announce(&server, &listener);
-    server.serve(listener, service, &process.shutdown).await;
+    let mut serving = vec![server.clone().serve(listener, service.clone(), &process.shutdown)];
+    for listener in others {
+        process.announce(&server, &listener);
+        serving.push(server.clone().serve(listener, service.clone(), &process.shutdown));
+    }
+    drop(service);
+    futures::future::join_all(serving).await;
     services.close().await;
     Ok(())
 }
@@ -67,6 +82,55 @@ pub struct Gateway {
     pub public_url: Option<String>,
     /// `http` or `https`, as this server's own listener has it.
     pub scheme: &'static str,
+    /// The proxies that are believed.
+    pub proxies: Proxies,
+    /// How often somebody may ask.
+    pub limits: Limits,
+    /// Folders that are known to be there.
+    pub folders: Folders,
+    /// The older APIs.
+    pub compat: CompatConfig,
+    /// The keys of File Uploader's access tokens.
+    pub file_uploader_tokens: file_uploader::Tokens,
+    /// The right to act for others; none where no key for that is configured.
+    pub delegate: Option<Delegate>,
+}
+
+impl Gateway {
+    /// One over these services. `delegation` are the keys shared with auth, the first of which seals.
+    pub fn new(
+        config: &Config,
+        upstreams: Upstreams,
+        delegation: &[[u8; 32]],
+        clock: Clock,
+        scheme: &'static str,
+    ) -> Self {
+        let mut compat = config.compat.clone();
+        let addresses = std::iter::once(&config.server.listen).chain(&config.public.also_listen);
+        let local = addresses.into_iter().all(|address| address.ip().is_loopback());
+        compat.file_drop.access.get_or_insert(if local { Access::Open } else { Access::Account });
+        let delegate = Delegate::new(delegation, &clock);
+        Self {
+            upstreams,
+            public_url: config.public.base(),
+            scheme,
+            proxies: Proxies::new(config.public.trusted_proxies.clone()),
+            limits: Limits::new(config.rate_limits.enabled, clock.clone()),
+            folders: Folders::default(),
+            compat,
+            file_uploader_tokens: file_uploader::Tokens::new(delegate.as_ref()),
+            delegate,
+            clock,
+        }
+    }
+
+    /// The right to act for others.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] where there is none; the configuration of the older APIs demands it.
+    pub fn delegate(&self) -> Result<&Delegate> {
+        self.delegate.as_ref().ok_or_else(|| Code::Unavailable.into())
+    }
 }
 
 /// The state of the router.

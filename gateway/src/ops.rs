@@ -5,8 +5,11 @@
 //! order and what happens on failure stand in its documentation.
 
 pub mod accounts;
+pub mod buffer;
 pub mod changes;
 pub mod content;
+pub mod delegation;
+pub mod folders;
 pub mod health;
 pub mod links;
 pub mod nodes;
@@ -14,7 +17,7 @@ pub mod sessions;
 
 use std::borrow::Cow;
 
-use holdall_proto::auth::v1::{ExchangeSessionResponse, Session};
+use holdall_proto::auth::v1::{AccessToken, Account, Session};
 use holdall_proto::unix_us;
 use holdall_runtime::clock::Clock;
 use tonic::Request;
@@ -22,16 +25,27 @@ use tonic::metadata::{Ascii, MetadataValue};
 
 use crate::error::{Code, Error};
 use crate::upstreams::Upstreams;
+use delegation::Leave;
 
-/// Who is asking: the holder of a live session.
+/// Who is asking: the holder of a live session, or an account that the gateway may act for.
 #[derive(Clone)]
 pub struct Caller {
-    handle: String,
+    proof: Proof,
     authorization: MetadataValue<Ascii>,
     /// Unix microseconds.
     token_expires_at: i64,
+    account: Account,
     session: Session,
     clock: Clock,
+}
+
+/// What another access token is had for.
+#[derive(Clone)]
+enum Proof {
+    /// The handle of a session.
+    Handle(String),
+    /// The leave to act for an account.
+    Leave(Leave),
 }
 
 /// An access token with less than this left, in microseconds, is not relied on for another call.
@@ -47,16 +61,20 @@ pub struct Page {
 }
 
 impl Caller {
-    /// The holder of the session that was exchanged.
-    fn of(handle: String, exchanged: ExchangeSessionResponse, clock: Clock) -> Result<Self, Error> {
-        let (Some(token), Some(session)) = (exchanged.access_token, exchanged.session) else {
-            return Err(incomplete());
-        };
+    /// Whoever gave the proof that was exchanged for this token.
+    fn of(
+        proof: Proof,
+        token: Option<AccessToken>,
+        account: Option<Account>,
+        session: Session,
+        clock: Clock,
+    ) -> Result<Self, Error> {
+        let (token, account) = token.zip(account).ok_or_else(incomplete)?;
         let token_expires_at = token.expires_at.as_ref().and_then(unix_us).ok_or_else(incomplete)?;
         let mut authorization: MetadataValue<Ascii> =
             format!("Bearer {}", token.token).parse().map_err(|_| incomplete())?;
         authorization.set_sensitive(true);
-        Ok(Self { handle, authorization, token_expires_at, session, clock })
+        Ok(Self { proof, authorization, token_expires_at, account, session, clock })
     }
 
     /// The same caller some time later: with a new access token when the one at hand is about to end. A session that has
@@ -65,10 +83,19 @@ impl Caller {
         if self.token_expires_at.saturating_sub(self.clock.now()) > TOKEN_MARGIN {
             return Ok(Cow::Borrowed(self));
         }
-        sessions::identify(upstreams, &self.clock, self.handle.clone()).await.map(Cow::Owned)
+        match &self.proof {
+            Proof::Handle(handle) => sessions::identify(upstreams, &self.clock, handle.clone()).await,
+            Proof::Leave(leave) => leave.act(upstreams).await,
+        }
+        .map(Cow::Owned)
     }
 
-    /// The session, without its secret.
+    /// The account, as it was at most a few seconds ago.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The session, without its secret; one without an id when there is none.
     pub fn session(&self) -> &Session {
         &self.session
     }

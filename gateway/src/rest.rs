@@ -4,6 +4,7 @@
 //! messages, answers borrow from them.
 
 pub mod accounts;
+pub mod buffer;
 pub mod changes;
 pub mod content;
 pub mod folders;
@@ -11,6 +12,7 @@ pub mod fs;
 pub mod links;
 pub mod nodes;
 pub mod openapi;
+pub mod policy;
 pub mod problem;
 pub mod sessions;
 pub mod space;

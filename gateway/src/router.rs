@@ -1,20 +1,24 @@
 //! The map of URLs, on one page.
 
+mod cors;
 mod edge;
 mod health;
+mod shape;
 mod unread;
 
 use axum::Router;
 use axum::http::Uri;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::Code;
-use crate::rest::problem::Problem;
-use crate::rest::{self, accounts, changes, content, folders, fs, nodes, openapi, sessions, space, trash};
-use crate::{App, links};
+use crate::rest::{
+    self, accounts, buffer, changes, content, folders, fs, nodes, openapi, policy, sessions, space, trash,
+};
+use crate::{App, compat, links, web};
+use shape::Shape;
 
 /// Every URL of the gateway.
 pub fn router(app: App) -> Router {
@@ -25,11 +29,12 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/fs/", get(fs::root))
         .route("/api/v1/openapi.json", get(openapi::serve(&document)))
         .merge(openapi::browser())
-        .route("/", get(links::landing))
+        .merge(compat::routes(&app.compat))
+        .route("/", get(web::landing))
         .route("/s/{slug}", get(links::page))
         .route("/s/{slug}/download", get(links::download))
         .route("/s/{slug}/qr.svg", get(links::qr))
-        .route("/static/{file}", get(links::asset))
+        .route("/static/{file}", get(web::asset))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .fallback(unknown)
@@ -42,7 +47,7 @@ pub fn router(app: App) -> Router {
 pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     let paths = OpenApiRouter::new()
         .routes(routes!(accounts::register))
-        .routes(routes!(accounts::get))
+        .routes(routes!(accounts::get, accounts::delete))
         .routes(routes!(accounts::change_password))
         .routes(routes!(accounts::change_email))
         .routes(routes!(sessions::create, sessions::list))
@@ -56,6 +61,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(nodes::restore))
         .routes(routes!(content::read, content::write))
         .routes(routes!(folders::create))
+        .routes(routes!(policy::set))
         .routes(routes!(content::write_file))
         .routes(routes!(fs::root))
         .routes(routes!(fs::read, fs::write, fs::make_folder, fs::trash))
@@ -63,6 +69,9 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(trash::purge))
         .routes(routes!(rest::links::create, rest::links::list))
         .routes(routes!(rest::links::get, rest::links::update, rest::links::delete))
+        .routes(routes!(buffer::get, buffer::put, buffer::clear))
+        .routes(routes!(buffer::history))
+        .routes(routes!(buffer::entry))
         .routes(routes!(changes::list));
     let (api, document) =
         OpenApiRouter::with_openapi(openapi::start()).nest(rest::PREFIX, paths).split_for_parts();
@@ -70,13 +79,9 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
 }
 
 async fn unknown(uri: Uri) -> Response {
-    if uri.path().starts_with("/api/") {
-        Problem::from(Code::NotFound).into_response()
-    } else {
-        links::not_found()
-    }
+    Shape::of(uri.path()).failure(Code::NotFound.into())
 }
 
-async fn method_not_allowed() -> Problem {
-    Code::MethodNotAllowed.into()
+async fn method_not_allowed(uri: Uri) -> Response {
+    Shape::of(uri.path()).failure(Code::MethodNotAllowed.into())
 }

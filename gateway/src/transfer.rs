@@ -4,10 +4,13 @@
 //! becomes an answer with ranges, conditions and the headers that keep a stranger's file from running on our origin.
 //! Bytes are handed on as they come, never gathered, so memory does not depend on their number.
 
+pub mod body;
 pub mod conditional;
 pub mod disposition;
 pub mod download;
 pub mod etag;
+pub mod fields;
 pub mod media_type;
+pub mod multipart;
 pub mod range;
 pub mod upload;

@@ -2,8 +2,10 @@
 //! shows nowhere but in how its [`Upstream`] was made.
 
 use holdall_proto::auth::v1::account_service_client::AccountServiceClient;
+use holdall_proto::auth::v1::delegation_service_client::DelegationServiceClient;
 use holdall_proto::auth::v1::session_service_client::SessionServiceClient;
 use holdall_proto::blob::v1::blob_service_client::BlobServiceClient;
+use holdall_proto::metadata::v1::buffer_service_client::BufferServiceClient;
 use holdall_proto::metadata::v1::change_service_client::ChangeServiceClient;
 use holdall_proto::metadata::v1::content_service_client::ContentServiceClient;
 use holdall_proto::metadata::v1::link_service_client::LinkServiceClient;
@@ -56,6 +58,11 @@ impl Upstreams {
         SessionServiceClient::new(self.connections.auth.clone())
     }
 
+    /// Acting for accounts.
+    pub fn delegation(&self) -> DelegationServiceClient<Upstream> {
+        DelegationServiceClient::new(self.connections.auth.clone())
+    }
+
     /// Spaces.
     pub fn spaces(&self) -> SpaceServiceClient<Upstream> {
         SpaceServiceClient::new(self.connections.metadata.clone())
@@ -71,9 +78,14 @@ impl Upstreams {
         ContentServiceClient::new(self.connections.metadata.clone())
     }
 
-    /// Links.
+    /// Links. A page of 1,000 of them with their files is larger than other answers.
     pub fn links(&self) -> LinkServiceClient<Upstream> {
-        LinkServiceClient::new(self.connections.metadata.clone())
+        LinkServiceClient::new(self.connections.metadata.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// The buffer.
+    pub fn buffer(&self) -> BufferServiceClient<Upstream> {
+        BufferServiceClient::new(self.connections.metadata.clone())
     }
 
     /// Changes.

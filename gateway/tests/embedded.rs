@@ -73,12 +73,8 @@ impl Bench {
         let shutdown = Shutdown::new(Duration::from_secs(1));
         let lock = embedded::data_dir(&config, "test").unwrap();
         let services = embedded::start(&config, lock, &clock, &shutdown).await.unwrap();
-        let gateway = Gateway {
-            upstreams: Upstreams::new(services.connections.clone()),
-            clock,
-            public_url: None,
-            scheme: "http",
-        };
+        let upstreams = Upstreams::new(services.connections.clone());
+        let gateway = Gateway::new(&config, upstreams, &services.delegation, clock, "http");
         let router = router::router(Arc::new(gateway));
         let mut bench = Self { router, token: String::new(), _services: services, _dir: dir };
         let account = json!({"username": "alice", "password": "correct horse battery"});

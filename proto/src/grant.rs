@@ -4,13 +4,15 @@
 //! metadata's permission, a receipt is blob's word; both travel through the client or the gateway, which can neither
 //! make nor change one.
 //!
+//! The same envelope, under a key that the gateway and auth share, proves the right to act for others.
+//!
 //! # Envelope, version 1
 //!
 //! | bytes | meaning |
 //! | --- | --- |
 //! | 1 | format: `1` |
 //! | 4 | key id, the first bytes of the BLAKE3 hash of the key |
-//! | n | the payload: a protobuf message of `holdall/blob/v1/grant.proto` |
+//! | n | the payload: a protobuf message of `holdall/blob/v1/grant.proto`, or a `Delegation` |
 //! | 32 | BLAKE3 keyed hash (BLAKE3 paper, §2.3) of everything before it |
 //!
 //! The MAC key is derived (`BLAKE3 derive_key`) from the shared key and the kind of message, so a write grant can
@@ -21,6 +23,7 @@ use std::fmt;
 use bytes::Bytes;
 use prost::Message;
 
+use crate::auth::v1::Delegation;
 use crate::blob::v1::{ReadGrant, Receipt, WriteGrant};
 
 const FORMAT: u8 = 1;
@@ -38,6 +41,8 @@ pub enum Kind {
     Receipt,
     /// [`ReadGrant`].
     ReadGrant,
+    /// [`Delegation`].
+    Delegation,
 }
 
 impl Kind {
@@ -47,6 +52,7 @@ impl Kind {
             Self::WriteGrant => "holdall.blob.v1.WriteGrant 2026-11 mac",
             Self::Receipt => "holdall.blob.v1.Receipt 2026-11 mac",
             Self::ReadGrant => "holdall.blob.v1.ReadGrant 2026-11 mac",
+            Self::Delegation => "holdall.auth.v1.Delegation 2026-11 mac",
         }
     }
 }
@@ -80,6 +86,13 @@ impl Sealed for ReadGrant {
     }
 }
 
+impl Sealed for Delegation {
+    const KIND: Kind = Kind::Delegation;
+    fn expires_at_us(&self) -> i64 {
+        self.expires_at_us
+    }
+}
+
 /// Why a sealed message was not accepted. Clients learn only that it was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
@@ -103,6 +116,7 @@ struct MacKeys {
     write_grant: [u8; 32],
     receipt: [u8; 32],
     read_grant: [u8; 32],
+    delegation: [u8; 32],
 }
 
 impl MacKeys {
@@ -112,6 +126,7 @@ impl MacKeys {
             write_grant: of(Kind::WriteGrant),
             receipt: of(Kind::Receipt),
             read_grant: of(Kind::ReadGrant),
+            delegation: of(Kind::Delegation),
         }
     }
 
@@ -120,6 +135,7 @@ impl MacKeys {
             Kind::WriteGrant => &self.write_grant,
             Kind::Receipt => &self.receipt,
             Kind::ReadGrant => &self.read_grant,
+            Kind::Delegation => &self.delegation,
         }
     }
 }

@@ -21,6 +21,7 @@ both_shapes!(
     a_password_is_compared_in_its_normal_form,
     a_new_password_ends_the_other_sessions,
     the_address_changes_with_the_password_only,
+    an_account_goes_with_all_that_it_has,
 );
 
 async fn registers_and_reads_the_account(server: &Server) {
@@ -174,4 +175,31 @@ async fn the_address_changes_with_the_password_only(server: &Server) {
     change(&alice.password, "").await.expect(200);
     let account: Value = alice.get("/account").send().await.expect(200).json();
     assert_eq!(account["email"], Value::Null);
+}
+
+async fn an_account_goes_with_all_that_it_has(server: &Server) {
+    let alice = server.persona("alice").await;
+    let file = alice.upload("a/b/c.txt", "mine").await;
+    let link = alice.link(&file.node_id).await;
+    let number = |account: &Value| account["number"].as_u64().unwrap();
+    let own: Value = alice.get("/account").send().await.expect(200).json();
+
+    let wrong = json!({"current_password": "not the password"});
+    alice.delete("/account").json(&wrong).send().await.problem(401, "wrong_credentials");
+    assert_eq!(alice.download("a/b/c.txt").await, "mine", "a wrong password touches nothing");
+
+    alice.delete("/account").json(&json!({"current_password": alice.password})).send().await.expect(204);
+    alice.get("/account").send().await.problem(401, "unauthenticated");
+    alice.sign_in().await.problem(401, "wrong_credentials");
+    let page = server.api().call_at(http::Method::GET, &format!("/s/{}", link.slug)).send().await;
+    assert_eq!(page.status, 404);
+
+    // The name is free again; the number is not.
+    let body = json!({"username": alice.username, "password": "another one"});
+    let heir: Value = register(&server.api(), body).await.expect(201).json();
+    assert!(number(&heir) > number(&own));
+    let session = json!({"login": alice.username, "password": "another one"});
+    let session: Value = server.api().post("/sessions").json(&session).send().await.expect(201).json();
+    let heir = server.api().with_bearer(session["token"].as_str().unwrap());
+    heir.get("/fs/a/b/c.txt").send().await.problem(404, "not_found");
 }

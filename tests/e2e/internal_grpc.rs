@@ -24,12 +24,15 @@ use tonic_reflection::pb::v1::{
 };
 
 /// Methods that need no access token: they are how one gets there, or have a proof of their own.
-const PUBLIC: [&str; 7] = [
+const PUBLIC: [&str; 10] = [
     "/holdall.auth.v1.AccountService/Register",
     "/holdall.auth.v1.SessionService/CreateSession",
     "/holdall.auth.v1.SessionService/ExchangeSession",
+    "/holdall.auth.v1.SessionService/RotateSession",
+    "/holdall.auth.v1.DelegationService/ActFor",
     "/holdall.auth.v1.KeyService/ListKeys",
     "/holdall.metadata.v1.LinkService/OpenLink",
+    "/holdall.metadata.v1.LinkService/DeleteByLink",
     "/holdall.blob.v1.BlobService/Write",
     "/holdall.blob.v1.BlobService/Read",
 ];
@@ -233,7 +236,8 @@ async fn a_grpc_client_needs_no_gateway() {
     let mut blob = BlobServiceClient::new(grpc::connect(server.address(Service::Blob)).await);
     let bytes = harness::Content::new("grpc", 3_000_000).bytes();
 
-    let target = UploadTarget { target: Some(upload_target::Target::Path("by grpc/file".to_owned())) };
+    let path = upload_target::Target::Path("by grpc/file".to_owned());
+    let target = UploadTarget { target: Some(path), keep_both: false };
     let begin =
         BeginUploadRequest { target: Some(target.clone()), size: Some(3_000_000), precondition: None };
     let begun = content.begin_upload(grpc::signed(&token, begin)).await.unwrap().into_inner();
@@ -266,6 +270,7 @@ async fn a_grpc_client_needs_no_gateway() {
         device: "grpc test".to_owned(),
         precondition: None,
         idempotency_key: String::new(),
+        link: None,
     };
     // A grant is no receipt, and a receipt is its space's.
     let forged = content.commit_upload(grpc::signed(&token, commit(begun.write_grant))).await;

@@ -2,6 +2,7 @@
 
 mod access_tokens;
 mod accounts;
+mod buffer;
 mod changes;
 mod cli;
 mod concurrent;
@@ -17,6 +18,7 @@ mod listing;
 mod malformed;
 mod names;
 mod openapi;
+mod policies;
 mod quota;
 mod ranges;
 mod sessions;

@@ -139,11 +139,11 @@ pub(crate) fn data_dir(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-/// A key that metadata and blob share, as `openssl rand -hex 32` makes it.
-pub(crate) fn write_grant_key(folder: &Path) -> PathBuf {
+/// A key that two services share, as `openssl rand -hex 32` makes it.
+pub(crate) fn write_key(folder: &Path, name: &str) {
     let mut key = [0; 32];
     getrandom::fill(&mut key).expect("the system has randomness");
-    let path = folder.join("grant.key");
+    let path = folder.join(name);
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -151,5 +151,4 @@ pub(crate) fn write_grant_key(folder: &Path) -> PathBuf {
         .open(&path)
         .expect("the temporary folder takes a file");
     writeln!(file, "{}", hex::encode(key)).expect("the temporary folder takes a file");
-    path
 }

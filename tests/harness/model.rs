@@ -26,6 +26,10 @@ pub struct Node {
     pub trashed_at: Option<String>,
     /// Files only.
     pub version: Option<Version>,
+    /// RFC 3339; only where the file goes by itself.
+    pub expires_at: Option<String>,
+    /// Only where the folder has one.
+    pub policy: Option<serde_json::Value>,
 }
 
 impl Node {
@@ -115,6 +119,12 @@ pub struct Link {
     pub created_at: String,
     /// RFC 3339; none for never.
     pub expires_at: Option<String>,
+    /// What its bearer sees in place of the file's name.
+    pub file_name: Option<String>,
+    /// None for any number.
+    pub max_downloads: Option<u32>,
+    /// Where they are limited.
+    pub downloads: Option<u32>,
     /// Without quotes.
     pub etag: String,
 }

@@ -21,6 +21,7 @@ use crate::{binary, eventually, reaper};
 #[derive(Clone)]
 pub struct Command {
     name: &'static str,
+    program: Option<PathBuf>,
     args: Vec<String>,
     env: Vec<(String, String)>,
     folder: Option<PathBuf>,
@@ -30,7 +31,15 @@ pub struct Command {
 impl Command {
     /// A program of the workspace.
     pub fn new(name: &'static str) -> Self {
-        Self { name, args: Vec::new(), env: Vec::new(), folder: None, input: None }
+        Self { name, program: None, args: Vec::new(), env: Vec::new(), folder: None, input: None }
+    }
+
+    /// Any other program that is installed; `None` when it is not.
+    pub fn installed(name: &'static str) -> Option<Self> {
+        let folders = std::env::var_os("PATH")?;
+        let program =
+            std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
+        Some(Self { program: Some(program?), ..Self::new(name) })
     }
 
     /// Runs it in that folder.
@@ -68,7 +77,8 @@ impl Command {
 
     /// Starts it. Everything it writes is kept, see [`Process::log`].
     pub fn start(&self) -> Process {
-        let mut command = std::process::Command::new(binary(self.name));
+        let mut command =
+            std::process::Command::new(self.program.clone().unwrap_or_else(|| binary(self.name)));
         command
             .args(&self.args)
             // A test is not changed by what happens to be set where it runs.

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
 use crate::{Answer, Api, within};
@@ -16,7 +19,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A connection to a server.
 pub struct Connection {
-    stream: TcpStream,
+    reader: Reader,
+    writer: OwnedWriteHalf,
+}
+
+struct Reader {
+    stream: OwnedReadHalf,
     received: Vec<u8>,
 }
 
@@ -27,42 +35,67 @@ impl Connection {
         let address = url.strip_prefix("http://").expect("tests use plain HTTP");
         let stream = TcpStream::connect(address).await.expect("the server accepts");
         stream.set_nodelay(true).expect("a TCP socket");
-        Self { stream, received: Vec::new() }
+        let (stream, writer) = stream.into_split();
+        Self { reader: Reader { stream, received: Vec::new() }, writer }
     }
 
     /// Sends bytes. An error is none of ours: the server may have had enough.
     pub async fn send(&mut self, bytes: &[u8]) {
-        let _ = within(LIMIT, "sending", self.stream.write_all(bytes)).await;
+        let _ = within(LIMIT, "sending", self.writer.write_all(bytes)).await;
     }
 
     /// Says that no more will come, and goes on listening.
     pub async fn finish(&mut self) {
-        let _ = self.stream.shutdown().await;
+        let _ = self.writer.shutdown().await;
     }
 
     /// Reads one answer; `None` when the server closes the connection without a whole one. Those that have no body, such
     /// as answers to HEAD, must say so.
     pub async fn answer(&mut self, has_body: bool) -> Option<Answer> {
-        within(LIMIT, "an answer", async {
-            let head = loop {
-                if let Some(end) = find(&self.received, b"\r\n\r\n") {
-                    break self.received.drain(..end + 4).collect::<Vec<u8>>();
+        within(LIMIT, "an answer", self.reader.answer(has_body)).await
+    }
+
+    /// Sends pieces and reads the answer meanwhile, so that one which comes before the end is not lost.
+    pub async fn converse(&mut self, pieces: impl Iterator<Item = Bytes>, has_body: bool) -> Option<Answer> {
+        let Self { reader, writer } = self;
+        let sending = async {
+            for piece in pieces {
+                if writer.write_all(&piece).await.is_err() {
+                    break;
                 }
-                self.more().await?;
-            };
-            let (status, headers) = parse_head(&head);
-            if (100..200).contains(&status.as_u16()) {
-                return Some(Answer { request: String::new(), status, headers, body: Bytes::new() });
             }
-            let body = if has_body { self.body(&headers).await? } else { Vec::new() };
-            Some(Answer { request: "a raw request".to_owned(), status, headers, body: body.into() })
+            std::future::pending().await
+        };
+        within(LIMIT, "an answer", async {
+            tokio::select! {
+                answer = reader.answer(has_body) => answer,
+                never = sending => never,
+            }
         })
         .await
     }
 
     /// Waits until the server closes the connection.
     pub async fn closed(&mut self) {
-        within(LIMIT, "closing", async { while self.more().await.is_some() {} }).await;
+        within(LIMIT, "closing", async { while self.reader.more().await.is_some() {} }).await;
+    }
+}
+
+impl Reader {
+    async fn answer(&mut self, has_body: bool) -> Option<Answer> {
+        let head = loop {
+            if let Some(end) = find(&self.received, b"\r\n\r\n") {
+                break self.received.drain(..end + 4).collect::<Vec<u8>>();
+            }
+            self.more().await?;
+        };
+        let (status, headers) = parse_head(&head);
+        if (100..200).contains(&status.as_u16()) {
+            return Some(Answer { request: String::new(), status, headers, body: Bytes::new() });
+        }
+        let bare = !has_body || matches!(status.as_u16(), 204 | 304);
+        let body = if bare { Vec::new() } else { self.body(&headers).await? };
+        Some(Answer { request: "a raw request".to_owned(), status, headers, body: body.into() })
     }
 
     async fn body(&mut self, headers: &HeaderMap) -> Option<Vec<u8>> {

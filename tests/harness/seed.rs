@@ -8,9 +8,18 @@ pub struct Seed(SmallRng);
 impl Seed {
     /// A new seed, or the one in the environment.
     pub fn new(test: &str) -> Self {
+        Self::or(test, rand::random)
+    }
+
+    /// The same seed each time, or the one in the environment.
+    pub fn fixed(test: &str, seed: u64) -> Self {
+        Self::or(test, || seed)
+    }
+
+    fn or(test: &str, default: impl FnOnce() -> u64) -> Self {
         let seed = match std::env::var("HOLDALL_E2E_SEED") {
             Ok(text) => text.parse().expect("HOLDALL_E2E_SEED is a number"),
-            Err(_) => rand::random::<u64>(),
+            Err(_) => default(),
         };
         println!("{test}: HOLDALL_E2E_SEED={seed}");
         Self(SmallRng::seed_from_u64(seed))

@@ -12,9 +12,14 @@ use crate::{
     Api, Options, Persona, Process, Service, Shape,
     api::Location,
     eventually,
-    launch::{data_dir, write_grant_key},
+    launch::{data_dir, write_key},
     reaper,
 };
+
+/// The key that metadata and blob share.
+const GRANT_KEY: &str = "grant.key";
+/// The key that auth and the gateway share.
+const DELEGATION_KEY: &str = "delegation.key";
 
 /// An installation with a folder of its own. Its processes and its folder are gone when it is dropped.
 pub struct Server {
@@ -39,7 +44,8 @@ impl Server {
         reaper::folder(folder.path());
         let mut databases = Vec::new();
         if shape == Shape::FourProcesses {
-            write_grant_key(folder.path());
+            write_key(folder.path(), GRANT_KEY);
+            write_key(folder.path(), DELEGATION_KEY);
             for service in [Service::Auth, Service::Metadata, Service::Blob] {
                 databases.push((service, PostgresCluster::shared().create_database().await));
             }
@@ -88,9 +94,13 @@ impl Server {
             }
         }
         let mut options = self.options.clone();
-        if self.shape == Shape::FourProcesses && matches!(service, Service::Metadata | Service::Blob) {
-            let key = self.folder.path().join("grant.key");
-            options = options.set(service, "grants.key_files", &format!("[{key:?}]"));
+        if self.shape == Shape::FourProcesses {
+            let (key, name) = match service {
+                Service::Metadata | Service::Blob => ("grants.key_files", GRANT_KEY),
+                Service::Auth => ("delegation.key_files", DELEGATION_KEY),
+                Service::Gateway => ("auth.delegation.key_files", DELEGATION_KEY),
+            };
+            options = options.set(service, key, &format!("[{:?}]", self.folder.path().join(name)));
         }
         options.prepare(self.shape, service, self.folder.path(), listen, &more)
     }

@@ -64,6 +64,8 @@ const fn entry(
 codes! {
     MalformedJson "malformed_json" BAD_REQUEST
         "Malformed JSON", "The body of the request is not valid JSON.";
+    MalformedForm "malformed_form" BAD_REQUEST
+        "Malformed form", "The body of the request is not a complete form.";
     InvalidEncoding "invalid_encoding" BAD_REQUEST
         "Invalid encoding", "Text in the URL or the body is not valid UTF-8.";
     InvalidHeader "invalid_header" BAD_REQUEST

@@ -6,8 +6,8 @@ use holdall_proto::blob::v1::{ReadRequest, ReadResponse};
 use holdall_proto::metadata::v1::upload_target::Target;
 use holdall_proto::metadata::v1::{
     AbortUploadRequest, BeginUploadRequest, BeginUploadResponse, ChildName, CommitUploadRequest,
-    CommitUploadResponse, Node, NodeRef, OpenContentRequest, OpenContentResponse, Precondition, UploadTarget,
-    Version,
+    CommitUploadResponse, Link, LinkOptions, Node, NodeRef, OpenContentRequest, OpenContentResponse,
+    Precondition, UploadTarget, Version,
 };
 use tonic::Streaming;
 
@@ -15,7 +15,10 @@ use super::{Caller, incomplete};
 use crate::error::{Error, Result};
 use crate::upstreams::Upstreams;
 
+mod offer;
 mod outgoing;
+
+pub use offer::Offer;
 
 /// What is to be uploaded, but for its bytes.
 pub struct Upload {
@@ -29,6 +32,8 @@ pub struct Upload {
     pub precondition: Option<Precondition>,
     /// Empty for none.
     pub idempotency_key: String,
+    /// A link to make to it in the same step.
+    pub link: Option<LinkOptions>,
 }
 
 /// The file after an upload.
@@ -37,6 +42,8 @@ pub struct Uploaded {
     pub node: Node,
     /// Whether the file is new.
     pub created: bool,
+    /// The link that was asked for.
+    pub link: Option<Link>,
 }
 
 /// Content to be read.
@@ -51,17 +58,22 @@ pub struct Opened {
 
 /// An upload to a file that exists.
 pub fn to_node(node_id: String) -> UploadTarget {
-    UploadTarget { target: Some(Target::NodeId(node_id)) }
+    UploadTarget { target: Some(Target::NodeId(node_id)), keep_both: false }
 }
 
 /// An upload to a name in a folder.
 pub fn to_child(parent_id: String, name: String) -> UploadTarget {
-    UploadTarget { target: Some(Target::Child(ChildName { parent_id, name })) }
+    UploadTarget { target: Some(Target::Child(ChildName { parent_id, name })), keep_both: false }
 }
 
 /// An upload to a path, which makes the folders that are missing.
 pub fn to_path(path: String) -> UploadTarget {
-    UploadTarget { target: Some(Target::Path(path)) }
+    UploadTarget { target: Some(Target::Path(path)), keep_both: false }
+}
+
+/// The same, but for a name that is taken: then a new file is made under the next name that is free.
+pub fn keeping_both(target: UploadTarget) -> UploadTarget {
+    UploadTarget { keep_both: true, ..target }
 }
 
 /// Uploads `body`, in pieces of at most 256 KiB: reserves room, sends the bytes to blob, and commits the receipt.
@@ -73,7 +85,7 @@ pub async fn upload<S>(upstreams: &Upstreams, caller: &Caller, upload: Upload, b
 where
     S: Stream<Item = Result<Bytes>> + Send + 'static,
 {
-    let Upload { target, size, media_type, precondition, idempotency_key } = upload;
+    let Upload { target, size, media_type, precondition, idempotency_key, link } = upload;
     let begin = BeginUploadRequest {
         target: Some(target.clone()),
         size,
@@ -83,36 +95,55 @@ where
     };
     let BeginUploadResponse { upload_id, write_grant, .. } =
         upstreams.content().begin_upload(caller.asks(begin)).await?.into_inner();
-    let mut reservation = Reservation { upstreams, caller, upload_id: Some(upload_id) };
-
-    let (messages, failure) = outgoing::messages(write_grant, size, body);
-    let written = upstreams.blobs().write(messages).await;
-    // What ended the body tells more than what blob made of its end.
-    if let Some(error) = failure.take() {
-        return Err(error);
-    }
+    let reservation = Reservation::new(upstreams, caller, upload_id);
     let commit = CommitUploadRequest {
-        receipt: written?.into_inner().receipt,
+        receipt: send(upstreams, write_grant, size, body).await?,
         target: Some(target),
         media_type,
         device: caller.session.device_name.clone(),
         precondition,
         idempotency_key,
+        link,
     };
     // The bytes may have taken longer than an access token lives.
     let commit = caller.renewed(upstreams).await?.asks(commit);
-    let CommitUploadResponse { node, created } =
+    let CommitUploadResponse { node, created, link } =
         upstreams.content().commit_upload(commit).await?.into_inner();
-    reservation.upload_id = None;
-    Ok(Uploaded { node: node.ok_or_else(incomplete)?, created })
+    reservation.settled();
+    Ok(Uploaded { node: node.ok_or_else(incomplete)?, created, link })
 }
 
-/// Room that was reserved for an upload.
-struct Reservation<'a> {
+/// Sends `body` to blob under a grant, and gives blob's receipt.
+pub(super) async fn send<S>(upstreams: &Upstreams, grant: Bytes, size: Option<u64>, body: S) -> Result<Bytes>
+where
+    S: Stream<Item = Result<Bytes>> + Send + 'static,
+{
+    let (messages, failure) = outgoing::messages(grant, size, body);
+    let written = upstreams.blobs().write(messages).await;
+    // What ended the body tells more than what blob made of its end.
+    match failure.take() {
+        Some(error) => Err(error),
+        None => Ok(written?.into_inner().receipt),
+    }
+}
+
+/// Room that was reserved for an upload; dropping it gives the room back.
+pub(super) struct Reservation<'a> {
     upstreams: &'a Upstreams,
     caller: &'a Caller,
     /// `None` once the upload is committed.
     upload_id: Option<String>,
+}
+
+impl<'a> Reservation<'a> {
+    pub(super) fn new(upstreams: &'a Upstreams, caller: &'a Caller, upload_id: String) -> Self {
+        Self { upstreams, caller, upload_id: Some(upload_id) }
+    }
+
+    /// The commit has taken the room.
+    pub(super) fn settled(mut self) {
+        self.upload_id = None;
+    }
 }
 
 impl Drop for Reservation<'_> {

@@ -2,9 +2,10 @@
 
 use holdall_proto::metadata::v1::node_ref::Ref;
 use holdall_proto::metadata::v1::{
-    CreateFolderRequest, GetNodeRequest, GetSpaceRequest, ListAncestorsRequest, ListChildrenRequest,
-    ListChildrenResponse, ListTrashRequest, ListTrashResponse, ListVersionsRequest, ListVersionsResponse,
-    Node, NodeRef, Precondition, PurgeTrashRequest, RestoreNodeRequest, Space, TrashNodeRequest,
+    CreateFolderRequest, EmptySpaceRequest, FindByNameRequest, FindByNameResponse, FolderPolicy,
+    GetNodeRequest, GetSpaceRequest, ListAncestorsRequest, ListChildrenRequest, ListChildrenResponse,
+    ListTrashRequest, ListTrashResponse, ListVersionsRequest, ListVersionsResponse, Node, NodeRef,
+    Precondition, PurgeTrashRequest, RestoreNodeRequest, SetFolderPolicyRequest, Space, TrashNodeRequest,
     UpdateNodeRequest,
 };
 
@@ -31,6 +32,24 @@ pub async fn space(upstreams: &Upstreams, caller: &Caller) -> Result<Space> {
     upstreams.spaces().get_space(request).await?.into_inner().space.ok_or_else(incomplete)
 }
 
+/// Deletes everything in the caller's space for good.
+pub async fn empty_space(upstreams: &Upstreams, caller: &Caller) -> Result<()> {
+    upstreams.spaces().empty_space(caller.asks(EmptySpaceRequest {})).await?;
+    Ok(())
+}
+
+/// Sets what a folder does with the files directly in it.
+pub async fn set_policy(
+    upstreams: &Upstreams,
+    caller: &Caller,
+    folder: NodeRef,
+    policy: Option<FolderPolicy>,
+) -> Result<Node> {
+    let request = SetFolderPolicyRequest { folder: Some(folder), policy, precondition: None };
+    let request = caller.asks(request);
+    upstreams.nodes().set_folder_policy(request).await?.into_inner().node.ok_or_else(incomplete)
+}
+
 /// One live node.
 pub async fn get(upstreams: &Upstreams, caller: &Caller, of: NodeRef) -> Result<Node> {
     let request = caller.asks(GetNodeRequest { r#ref: Some(of) });
@@ -44,6 +63,17 @@ pub async fn children(
     request: ListChildrenRequest,
 ) -> Result<ListChildrenResponse> {
     Ok(upstreams.nodes().list_children(caller.asks(request)).await?.into_inner())
+}
+
+/// A page of the nodes with a name, wherever they are, each with its path.
+pub async fn find_by_name(
+    upstreams: &Upstreams,
+    caller: &Caller,
+    name: String,
+    page: Page,
+) -> Result<FindByNameResponse> {
+    let request = FindByNameRequest { name, page_size: page.size, page_token: page.token };
+    Ok(upstreams.nodes().find_by_name(caller.asks(request)).await?.into_inner())
 }
 
 /// The folders above a node, the root first.

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use holdall_proto::auth::v1::{
-    self as auth, ChangeEmailRequest, ChangePasswordRequest, RegisterRequest, Role,
+    self as auth, ChangeEmailRequest, ChangePasswordRequest, DeleteAccountRequest, RegisterRequest, Role,
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub struct Account<'a> {
     role: &'static str,
     /// When it was registered.
     created_at: Time,
+    /// Names the account too, for programs that need a whole number.
+    number: u64,
 }
 
 impl<'a> From<&'a auth::Account> for Account<'a> {
@@ -41,6 +43,7 @@ impl<'a> From<&'a auth::Account> for Account<'a> {
             email: Some(account.email.as_str()).filter(|email| !email.is_empty()),
             role: if account.role() == Role::Admin { "admin" } else { "member" },
             created_at: Time::from(&account.created_at),
+            number: account.number,
         }
     }
 }
@@ -79,7 +82,14 @@ pub async fn register(
     Json(NewAccount { username, password, email }): Json<NewAccount>,
 ) -> Result {
     let email = email.unwrap_or_default();
-    let request = RegisterRequest { username, password, email, idempotency_key, client_address };
+    let request = RegisterRequest {
+        username,
+        password,
+        email,
+        idempotency_key,
+        client_address,
+        ..RegisterRequest::default()
+    };
     let account = accounts::register(&app.upstreams, request).await?;
     Answer::json(StatusCode::CREATED, &Account::from(&account))?.location("/account")?.send()
 }
@@ -123,7 +133,12 @@ pub async fn change_password(
     caller: Caller,
     Json(NewPassword { current_password, new_password }): Json<NewPassword>,
 ) -> Result {
-    let request = ChangePasswordRequest { current_password, new_password, client_address };
+    let request = ChangePasswordRequest {
+        current_password,
+        new_password,
+        client_address,
+        ..ChangePasswordRequest::default()
+    };
     accounts::change_password(&app.upstreams, &caller, request).await?;
     answer::nothing()
 }
@@ -157,7 +172,38 @@ pub async fn change_email(
     caller: Caller,
     Json(NewEmail { current_password, email }): Json<NewEmail>,
 ) -> Result {
-    let request = ChangeEmailRequest { current_password, email: email.unwrap_or_default(), client_address };
+    let email = email.unwrap_or_default();
+    let request = ChangeEmailRequest { current_password, email, client_address, any_email: false };
     let account = accounts::change_email(&app.upstreams, &caller, request).await?;
     Answer::json(StatusCode::OK, &Account::from(&account))?.send()
+}
+
+/// What it takes to delete an account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Farewell {
+    /// The password as it is now.
+    #[schema(format = Password)]
+    current_password: String,
+}
+
+/// Deletes the account with everything in it, for good.
+#[utoipa::path(
+    delete, path = "/account", tag = "accounts", operation_id = "delete_account",
+    request_body = Farewell,
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 401, description = "unauthenticated, wrong_credentials"),
+        (status = 429, description = "rate_limited"),
+    ),
+)]
+pub async fn delete(
+    State(app): State<App>,
+    ClientAddress(client_address): ClientAddress,
+    caller: Caller,
+    Json(Farewell { current_password }): Json<Farewell>,
+) -> Result {
+    let request = DeleteAccountRequest { current_password, client_address };
+    accounts::delete_own(&app.upstreams, &app.clock, &caller, request).await?;
+    answer::nothing()
 }

@@ -31,6 +31,8 @@ pub enum Kind {
     Restored,
     /// It was deleted for good.
     Purged,
+    /// It got another policy.
+    Policy,
     /// Something that this version does not know.
     Unknown,
 }
@@ -44,6 +46,7 @@ impl From<ChangeKind> for Kind {
             ChangeKind::Trashed => Self::Trashed,
             ChangeKind::Restored => Self::Restored,
             ChangeKind::Purged => Self::Purged,
+            ChangeKind::Policy => Self::Policy,
             ChangeKind::Unspecified => Self::Unknown,
         }
     }

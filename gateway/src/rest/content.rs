@@ -175,6 +175,7 @@ pub(super) async fn store(
             .to_owned(),
         precondition: etag::precondition(headers)?,
         idempotency_key,
+        link: None,
     };
     let stored = content::upload(&app.upstreams, caller, upload, Pieces::of(body)).await?;
     let status = if stored.created { StatusCode::CREATED } else { StatusCode::OK };

@@ -1,24 +1,16 @@
 //! Parts of a request, decoded; what cannot be decoded is a [`Problem`].
 
-use std::time::Duration;
-
-use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use crate::error::{Code, Error};
-use crate::transfer::upload;
+use crate::transfer::body::whole;
+use crate::transfer::fields::is_json;
 
-/// No JSON that we take comes near this.
-const MAX_JSON: usize = 1 << 20;
-/// Time for a JSON body to arrive.
-const JSON_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longer idempotency keys are refused.
 const MAX_KEY: usize = 255;
 
@@ -60,8 +52,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
                 .detail("The body must be JSON; send Content-Type: application/json.")
                 .into());
         }
-        let body = tokio::time::timeout(JSON_TIMEOUT, whole(request.into_body()));
-        let body = body.await.map_err(|_| Code::Timeout)??;
+        let body = whole(request.into_body()).await?;
         if std::str::from_utf8(&body).is_err() {
             return Err(Code::InvalidEncoding.into());
         }
@@ -81,21 +72,6 @@ impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson<T> {
         }
         Json::from_request(request, state).await.map(|Json(body)| Self(body))
     }
-}
-
-async fn whole(body: Body) -> Result<Bytes, Error> {
-    match Limited::new(body, MAX_JSON).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Code::TooLarge.into()),
-        Err(error) => Err(upload::broken_off(&*error)),
-    }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json"
-        || essence.strip_prefix("application/").is_some_and(|rest| rest.ends_with("+json"))
 }
 
 /// serde's messages quote what was sent, so only the place is passed on.
@@ -137,10 +113,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use http::HeaderValue;
     use serde::Deserialize;
 
     use super::*;
+    use crate::transfer::body::MAX_WHOLE;
 
     #[derive(Debug, Default, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -177,7 +155,7 @@ mod tests {
             assert_eq!(json("application/json", body).await, Err(Code::MalformedJson), "{body}");
         }
         assert_eq!(json("application/json", &b"{\"name\":\"\xff\"}"[..]).await, Err(Code::InvalidEncoding));
-        assert_eq!(json("application/json", vec![b' '; MAX_JSON + 1]).await, Err(Code::TooLarge));
+        assert_eq!(json("application/json", vec![b' '; MAX_WHOLE + 1]).await, Err(Code::TooLarge));
         let deep = "[".repeat(10_000);
         assert!(json("application/json", deep).await.is_err());
         for other in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {

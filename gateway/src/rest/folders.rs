@@ -41,7 +41,8 @@ pub async fn create(
     Json(NewFolder { parent_id, name }): Json<NewFolder>,
 ) -> Result {
     let parent = parent_id.map_or(nodes::ROOT, named);
-    let request = CreateFolderRequest { parent: Some(parent), name, parents: false, idempotency_key };
+    let request =
+        CreateFolderRequest { parent: Some(parent), name, parents: false, idempotency_key, policy: None };
     let (folder, _) = nodes::create_folder(&app.upstreams, &caller, request).await?;
     created(&folder)?.send()
 }

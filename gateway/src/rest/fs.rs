@@ -222,7 +222,8 @@ pub async fn make_folder(
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Result {
     let name = FsPath::of(&uri)?.path.into_owned();
-    let request = CreateFolderRequest { parent: Some(nodes::ROOT), name, parents: true, idempotency_key };
+    let request =
+        CreateFolderRequest { parent: Some(nodes::ROOT), name, parents: true, idempotency_key, policy: None };
     let (folder, new) = nodes::create_folder(&app.upstreams, &caller, request).await?;
     if new { created(&folder)?.send() } else { rest_nodes::node(StatusCode::OK, &folder)?.send() }
 }

@@ -1,10 +1,10 @@
 //! `/links`.
 
 use axum::extract::State;
-use holdall_proto::metadata::v1::{self as metadata, CreateLinkRequest, UpdateLinkRequest};
-use holdall_proto::timestamp;
+use holdall_proto::metadata::v1::update_link_request::Expiry;
+use holdall_proto::metadata::v1::{self as metadata, CreateLinkRequest, LinkOptions, UpdateLinkRequest};
 use http::{HeaderMap, StatusCode, Uri};
-use prost_types::Timestamp;
+use prost_types::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,7 +14,7 @@ use super::page;
 use super::problem::Result;
 use super::time::Time;
 use crate::App;
-use crate::error::{self, Code, Error};
+use crate::error::{Code, Error};
 use crate::ops::{Caller, links};
 use crate::transfer::etag;
 
@@ -35,12 +35,19 @@ pub struct Link<'a> {
     created_at: Time,
     /// When it stops working; null for never.
     expires_at: Option<Time>,
+    /// What those who open it see in place of the file's own name; null for that.
+    file_name: Option<&'a str>,
+    /// How many downloads it is good for; null for any number.
+    max_downloads: Option<u32>,
+    /// Downloads so far; null where they are not limited, and not counted.
+    downloads: Option<u32>,
     /// Names this state of the link; for `If-Match` when changing it.
     etag: &'a str,
 }
 
 impl<'a> Link<'a> {
     fn new(base: &str, link: &'a metadata::Link) -> Self {
+        let limit = Some(link.max_downloads).filter(|&most| most > 0);
         Self {
             link_id: &link.link_id,
             slug: &link.slug,
@@ -48,6 +55,9 @@ impl<'a> Link<'a> {
             node_id: &link.node_id,
             created_at: Time::from(&link.created_at),
             expires_at: link.expires_at.map(Time),
+            file_name: Some(link.file_name.as_str()).filter(|name| !name.is_empty()),
+            max_downloads: limit,
+            downloads: limit.map(|_| link.downloads),
             etag: &link.etag,
         }
     }
@@ -64,16 +74,16 @@ pub struct NewLink {
     /// The seconds.
     #[schema(example = 86_400, minimum = 1)]
     expires_in: Option<u32>,
+    /// What those who open it see in place of the file's own name.
+    file_name: Option<String>,
+    /// How many downloads it is good for; the file is deleted at the next attempt. Any number when left out.
+    #[schema(minimum = 1)]
+    max_downloads: Option<u32>,
 }
 
-fn expiry(app: &App, at: Option<Time>, seconds: Option<u32>) -> error::Result<Option<Timestamp>> {
-    match (at, seconds) {
-        (at, None) => Ok(at.map(|Time(time)| time)),
-        (None, Some(seconds)) => Ok(Some(timestamp(app.clock.now() + i64::from(seconds) * 1_000_000))),
-        (Some(_), Some(_)) => {
-            Err(Error::new(Code::InvalidField).field("expires_in", "goes without expires_at"))
-        }
-    }
+/// A length of time.
+fn seconds(seconds: u32) -> Duration {
+    Duration { seconds: i64::from(seconds), nanos: 0 }
 }
 
 fn answer(base: &str, status: StatusCode, link: &metadata::Link) -> Result<Answer> {
@@ -98,11 +108,25 @@ pub async fn create(
     uri: Uri,
     headers: HeaderMap,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    Json(NewLink { node_id, expires_at, expires_in }): Json<NewLink>,
+    Json(NewLink { node_id, expires_at, expires_in, file_name, max_downloads }): Json<NewLink>,
 ) -> Result {
     let base = app.base_url(&uri, &headers)?;
-    let expires_at = expiry(&app, expires_at, expires_in)?;
-    let request = CreateLinkRequest { node_id, expires_at, idempotency_key };
+    if expires_at.is_some() && expires_in.is_some() {
+        return Err(Error::new(Code::InvalidField).field("expires_in", "goes without expires_at").into());
+    }
+    let options = LinkOptions {
+        expires_at: expires_at.map(|Time(time)| time),
+        expires_in: expires_in.map(seconds),
+        file_name: file_name.unwrap_or_default(),
+        max_downloads: max_downloads.unwrap_or_default(),
+        ..LinkOptions::default()
+    };
+    let request = CreateLinkRequest {
+        node_id,
+        options: Some(options),
+        idempotency_key,
+        ..CreateLinkRequest::default()
+    };
     let made = links::create(&app.upstreams, &caller, request).await?;
     answer(&base, StatusCode::CREATED, &made)?.location(&format!("/links/{}", made.link_id))?.send()
 }
@@ -220,8 +244,17 @@ pub async fn update(
             .field("expires_at", "or expires_in is needed, and not both")
             .into());
     }
-    let expires_at = expiry(&app, expires_at.flatten(), expires_in)?;
-    let request = UpdateLinkRequest { link_id, expires_at, precondition: etag::precondition(&headers)? };
+    let expiry = match (expires_at, expires_in) {
+        (Some(Some(Time(time))), None) => Expiry::ExpiresAt(time),
+        (None, Some(after)) => Expiry::ExpiresIn(seconds(after)),
+        _ => Expiry::Never(true),
+    };
+    let request = UpdateLinkRequest {
+        link_id,
+        expiry: Some(expiry),
+        precondition: etag::precondition(&headers)?,
+        file_name: None,
+    };
     answer(&base, StatusCode::OK, &links::update(&app.upstreams, &caller, request).await?)?.send()
 }
 

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer::{self, Answer};
 use super::extract::{Json, MaybeJson, Parameters, Path};
 use super::page::{self, PageQuery};
+use super::policy::Policy;
 use super::problem::Result;
 use super::time::Time;
 use crate::App;
@@ -59,6 +60,12 @@ pub struct Node<'a> {
     trashed_at: Option<Time>,
     /// The current content; null for folders.
     version: Option<Version<'a>>,
+    /// From then on the file is gone; left out when there is no such time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+    /// What the folder does with the files directly in it; left out when that is nothing special.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Policy>,
 }
 
 /// Content of a file at one time. Never changes.
@@ -111,6 +118,8 @@ impl<'a> From<&'a metadata::Node> for Node<'a> {
             modified_at: Time::from(&node.modified_at),
             trashed_at: node.trashed_at.map(Time),
             version: node.version.as_ref().map(Version::from),
+            expires_at: node.expires_at.map(Time),
+            policy: node.policy.as_ref().map(Policy::from),
         }
     }
 }
@@ -227,7 +236,7 @@ pub async fn update(
         Some(parent) => Some(id_of(&app, &caller, parent).await?),
         None => None,
     };
-    let request = UpdateNodeRequest { node_id, name, parent_id, precondition };
+    let request = UpdateNodeRequest { node_id, name, parent_id, precondition, keep_both: false };
     node(StatusCode::OK, &nodes::update(&app.upstreams, &caller, request).await?)?.send()
 }
 

@@ -139,6 +139,7 @@ pub async fn create(
         kind: kind.map_or(auth::SessionKind::Api, Into::into).into(),
         device_name: device_name.unwrap_or_default(),
         client_address,
+        ..CreateSessionRequest::default()
     };
     let SignedIn { handle, session, .. } = sessions::create(&app.upstreams, request).await?;
     let body = NewSession {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::{MatchedPath, Request};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::{CONNECTION, EXPECT, HOST, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
@@ -17,6 +17,8 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
+use super::cors;
+use super::shape::Shape;
 use super::unread::Unread;
 use crate::authority;
 use crate::error::{Code, Error, Result};
@@ -72,20 +74,26 @@ where
         let secure = self.secure;
         let method = request.method().clone();
         let span = span(&request, &id);
+        let shape = Shape::of(request.uri().path());
+        let preflight = if shape.is_open() { cors::preflight(&request) } else { None };
         let (request, unread) = Unread::watch(request);
-        let answering = match check(&request) {
-            Ok(()) => Ok(AssertUnwindSafe(span.in_scope(|| self.inner.call(request))).catch_unwind()),
-            Err(error) => Err(Problem(error).into_response()),
+        let answering = match (check(&request), preflight) {
+            (Err(error), _) => Err(shape.failure(error)),
+            (Ok(()), Some(response)) => Err(response),
+            (Ok(()), None) => Ok(AssertUnwindSafe(span.in_scope(|| self.inner.call(request))).catch_unwind()),
         };
         async move {
             let response = match answering {
                 Ok(answering) => match answering.await {
                     Ok(Ok(response)) => response,
-                    Err(panic) => panicked(&*panic),
+                    Err(panic) => panicked(&*panic, shape),
                 },
-                Err(refusal) => refusal,
+                Err(answer) => answer,
             };
             let mut response = finish(Problem::complete(response, &method, &id), &id, secure);
+            if shape.is_open() {
+                cors::open(response.headers_mut());
+            }
             if unread.is_left() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -140,11 +148,11 @@ fn check(request: &Request) -> Result<()> {
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Response {
+fn panicked(panic: &(dyn Any + Send), shape: Shape) -> Response {
     let message =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(message, "a handler panicked");
-    Problem(Error::new(Code::Internal)).into_response()
+    shape.failure(Error::new(Code::Internal))
 }
 
 fn finish(mut response: Response, id: &str, secure: bool) -> Response {
@@ -182,9 +190,9 @@ mod tests {
 
     async fn send(request: http::request::Builder) -> (Response<()>, String) {
         let router = Router::new()
-            .route("/good", get(|| async { "good" }))
+            .route("/api/v1/good", get(|| async { "good" }))
             .route(
-                "/panic",
+                "/api/v1/panic",
                 get(|| async {
                     if true {
                         panic!("secret")
@@ -204,7 +212,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_answer_carries_an_id() {
-        let (response, body) = send(request("/good")).await;
+        let (response, body) = send(request("/api/v1/good")).await;
         assert_eq!(body, "good");
         let id = response.headers()[X_REQUEST_ID].to_str().unwrap().to_owned();
         assert!(Uuid::parse_str(&id).is_ok(), "{id}");
@@ -231,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn a_sane_id_is_kept_and_another_is_not() {
         let id_for = async |id: &str| {
-            send(request("/good").header(X_REQUEST_ID, id)).await.0.headers()[X_REQUEST_ID].clone()
+            send(request("/api/v1/good").header(X_REQUEST_ID, id)).await.0.headers()[X_REQUEST_ID].clone()
         };
         assert_eq!(id_for("abc-1.2_3").await, "abc-1.2_3");
         for bad in ["", "a b", "a<b>", &"a".repeat(65)] {
@@ -241,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_answer_without_its_reason() {
-        let (response, body) = send(request("/panic").header(X_REQUEST_ID, "r-7")).await;
+        let (response, body) = send(request("/api/v1/panic").header(X_REQUEST_ID, "r-7")).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(
             body.contains("\"internal\"") && body.contains("\"r-7\"") && !body.contains("secret"),
@@ -252,17 +260,20 @@ mod tests {
     #[tokio::test]
     async fn hosts_and_expectations_are_checked() {
         let status = async |request| send(request).await.0.status();
-        assert_eq!(status(Request::builder().uri("/good")).await, StatusCode::BAD_REQUEST);
-        assert_eq!(status(Request::builder().uri("http://localhost/good")).await, StatusCode::OK);
-        assert_eq!(status(Request::builder().uri("/good").version(Version::HTTP_10)).await, StatusCode::OK);
-        assert_eq!(status(request("/good").header(HOST, "other")).await, StatusCode::BAD_REQUEST);
+        assert_eq!(status(Request::builder().uri("/api/v1/good")).await, StatusCode::BAD_REQUEST);
+        assert_eq!(status(Request::builder().uri("http://localhost/api/v1/good")).await, StatusCode::OK);
         assert_eq!(
-            status(Request::builder().uri("/good").header(HOST, "a b/<c>")).await,
+            status(Request::builder().uri("/api/v1/good").version(Version::HTTP_10)).await,
+            StatusCode::OK
+        );
+        assert_eq!(status(request("/api/v1/good").header(HOST, "other")).await, StatusCode::BAD_REQUEST);
+        assert_eq!(
+            status(Request::builder().uri("/api/v1/good").header(HOST, "a b/<c>")).await,
             StatusCode::BAD_REQUEST
         );
-        assert_eq!(status(request("/good").header(EXPECT, "100-Continue")).await, StatusCode::OK);
+        assert_eq!(status(request("/api/v1/good").header(EXPECT, "100-Continue")).await, StatusCode::OK);
         assert_eq!(
-            status(request("/good").header(EXPECT, "the-unexpected")).await,
+            status(request("/api/v1/good").header(EXPECT, "the-unexpected")).await,
             StatusCode::EXPECTATION_FAILED
         );
     }

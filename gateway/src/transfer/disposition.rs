@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use http::HeaderValue;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use http::header::CONTENT_DISPOSITION;
+use http::{HeaderMap, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Everything but `attr-char` (RFC 8187, §3.2.1).
 const NOT_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
@@ -57,10 +58,62 @@ pub fn content_disposition(disposition: Disposition, name: &str) -> HeaderValue 
     }))
 }
 
+/// The file name in a `Content-Disposition` of a request, without any folders before it; `None` when it holds none.
+/// `filename*` (RFC 8187, UTF-8 only) goes before `filename`.
+pub fn file_name(headers: &HeaderMap) -> Option<String> {
+    let text = std::str::from_utf8(headers.get(CONTENT_DISPOSITION)?.as_bytes()).ok()?;
+    let mut plain = None;
+    let mut rest = text.split_once(';')?.1;
+    loop {
+        let (name, after) = rest.split_once('=')?;
+        let name = name.trim();
+        let (value, next) = value(after.trim_start());
+        if name.eq_ignore_ascii_case("filename*") {
+            let (charset, encoded) = value.split_once('\'')?;
+            let encoded = encoded.split_once('\'')?.1;
+            if charset.eq_ignore_ascii_case("utf-8")
+                && let Ok(name) = percent_decode_str(encoded).decode_utf8()
+            {
+                return Some(base_name(&name));
+            }
+        } else if name.eq_ignore_ascii_case("filename") && plain.is_none() {
+            plain = Some(base_name(&value));
+        }
+        match next.split_once(';') {
+            Some((_, more)) if !more.trim().is_empty() => rest = more,
+            _ => return plain,
+        }
+        if !rest.contains('=') {
+            return plain;
+        }
+    }
+}
+
+/// The value of a parameter, a token or a quoted string (RFC 9110, §5.6.4), and what comes after it.
+fn value(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(';').unwrap_or(text.len());
+        let (value, rest) = text.split_at(end);
+        return (value.trim_end().to_owned(), rest);
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '"' => return (value, quoted.get(at + 1..).unwrap_or_default()),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            c => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+fn base_name(name: &str) -> String {
+    name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
-    use percent_encoding::percent_decode_str;
-
     use super::*;
 
     fn attachment(name: &str) -> String {
@@ -128,5 +181,31 @@ mod tests {
             let after = header.split_once("filename=\"").unwrap().1.split_once('"').unwrap().1;
             assert!(after.is_empty() || after.starts_with("; filename*=UTF-8''"), "{header}");
         }
+    }
+
+    #[test]
+    fn names_are_read_from_requests() {
+        let name = |value: &str| {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            file_name(&HeaderMap::from_iter([(CONTENT_DISPOSITION, value)]))
+        };
+        for (value, expected) in [
+            (r#"attachment; filename="a b.txt""#, Some("a b.txt")),
+            ("attachment; filename=a.txt", Some("a.txt")),
+            ("attachment;filename = a.txt ; x=y", Some("a.txt")),
+            (r#"form-data; name="file"; filename="a\"b\\c;d.txt""#, Some("c;d.txt")),
+            ("attachment; filename=\"x\"; filename*=UTF-8''gr%C3%BC%C3%9Fe.txt", Some("grüße.txt")),
+            ("attachment; filename*=iso-8859-1'en'%A3; filename=x", Some("x")),
+            ("attachment; filename=\"../../etc/passwd\"", Some("passwd")),
+            ("attachment; filename=\"ü.txt\"", Some("ü.txt")),
+            ("attachment; filename=\"open", Some("open")),
+            ("attachment; filename=\"\"", Some("")),
+            ("attachment", None),
+            ("attachment; filename", None),
+            ("", None),
+        ] {
+            assert_eq!(name(value).as_deref(), expected, "{value}");
+        }
+        assert_eq!(file_name(&HeaderMap::new()), None);
     }
 }

@@ -95,6 +95,17 @@ pub async fn respond(upstreams: &Upstreams, opened: Opened, asked: Asked<'_>) ->
     Ok(answer(status, headers, body))
 }
 
+/// As [`respond`], always to be saved, and as the type that it was stored with: for clients that were promised that. The
+/// headers that confine it are the same.
+pub async fn respond_as_stored(upstreams: &Upstreams, opened: Opened, asked: Asked<'_>) -> Result<Response> {
+    let content_type = media_type::as_stored(&opened.version.media_type);
+    let mut response = respond(upstreams, opened, Asked { attachment: true, ..asked }).await?;
+    if let Some(value) = response.headers_mut().get_mut(CONTENT_TYPE) {
+        *value = content_type;
+    }
+    Ok(response)
+}
+
 /// An entity tag as a header.
 pub fn quoted(etag: &str) -> Result<HeaderValue> {
     HeaderValue::try_from(format!("\"{etag}\"")).map_err(|_| Code::Internal.into())

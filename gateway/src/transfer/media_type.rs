@@ -34,10 +34,25 @@ pub fn to_serve(stored: &str) -> (HeaderValue, Disposition) {
         .map_or((OCTETS, Disposition::Attachment), |(_, value)| (value, Disposition::Inline))
 }
 
+/// The stored type as it is, for content that nobody runs: an attachment, confined. Text without a charset is UTF-8.
+pub fn as_stored(stored: &str) -> HeaderValue {
+    let is_text = stored.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"));
+    let value = if is_text && !stored.to_ascii_lowercase().contains("charset=") {
+        HeaderValue::try_from(format!("{stored}; charset=utf-8"))
+    } else {
+        HeaderValue::try_from(stored)
+    };
+    value.ok().filter(|_| is_media_type(stored)).unwrap_or(OCTETS)
+}
+
 /// The type that the client of an upload claims, if it is one worth storing.
 pub fn claimed(header: Option<&HeaderValue>) -> Option<&str> {
-    let claimed = header.and_then(|value| value.to_str().ok()).map(str::trim);
-    claimed.filter(|claimed| is_media_type(claimed) && !is_default(claimed))
+    claimed_text(header.and_then(|value| value.to_str().ok()))
+}
+
+/// The same, where the claim is no header of the request.
+pub fn claimed_text(claimed: Option<&str>) -> Option<&str> {
+    claimed.map(str::trim).filter(|claimed| is_media_type(claimed) && !is_default(claimed))
 }
 
 /// The type that a file called `name` probably has.
@@ -144,6 +159,21 @@ mod tests {
         ] {
             let (content_type, disposition) = to_serve(active);
             assert_eq!((content_type, disposition), (OCTETS, Disposition::Attachment), "{active}");
+        }
+    }
+
+    #[test]
+    fn stored_types_are_sent_when_they_are_types() {
+        for (stored, sent) in [
+            ("text/html", "text/html; charset=utf-8"),
+            ("Text/Plain; charset=latin1", "Text/Plain; charset=latin1"),
+            ("image/svg+xml", "image/svg+xml"),
+            ("application/json", "application/json"),
+            ("", "application/octet-stream"),
+            ("junk", "application/octet-stream"),
+            ("te\nxt/plain", "application/octet-stream"),
+        ] {
+            assert_eq!(as_stored(stored), sent, "{stored}");
         }
     }
 

@@ -11,10 +11,11 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE};
 use http_body::Body as _;
 
+use super::multipart::Wrapped;
 use crate::error::{Code, Error, Result};
 
 /// The size of a piece at most, and of most pieces of a large body: what suits the services best.
-const PIECE: usize = 256 << 10;
+pub const PIECE: usize = 256 << 10;
 
 /// Refuses what cannot be stored as it is sent: parts of content, and encoded content.
 ///
@@ -121,6 +122,13 @@ impl Stream for Pieces {
 
 /// Why a body broke off: its sender was too slow, or is gone.
 pub fn broken_off(error: &(dyn std::error::Error + 'static)) -> Error {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(Wrapped(error)) = error.downcast_ref::<Wrapped>() {
+            return error.clone();
+        }
+        cause = error.source();
+    }
     let code = if SlowBody::find(error).is_some() { Code::Timeout } else { Code::TruncatedBody };
     tracing::debug!(error, "a request body broke off");
     code.into()

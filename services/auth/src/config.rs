@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use sections::policy;
 pub use sections::{
-    LifetimeConfig, PasswordConfig, RateLimitsConfig, RegistrationConfig, SessionsConfig, SigningConfig,
+    DelegationConfig, LifetimeConfig, PasswordConfig, RateLimitsConfig, RegistrationConfig, SessionsConfig,
+    SigningConfig,
 };
 
 /// `[auth]`: the service, in a process of its own or inside the gateway's.
@@ -29,6 +30,8 @@ pub struct Config {
     pub sessions: SessionsConfig,
     /// What access tokens are signed with.
     pub signing: SigningConfig,
+    /// Who may act for others.
+    pub delegation: DelegationConfig,
     /// How often somebody may try.
     pub rate_limits: RateLimitsConfig,
 }

@@ -6,10 +6,11 @@ mod login;
 mod password;
 mod session;
 
-pub use account::{Account, AccountId, Role};
+pub use account::{Account, AccountId, Role, external_reference};
 pub use error::{Error, Rule};
 pub use login::{Email, LoginKey, Username};
 pub use password::Password;
 pub use session::{
-    AccessToken, Handle, HandleHash, Kind, Lifetime, Lifetimes, Session, SessionId, after, device_name,
+    AccessToken, Handle, HandleForm, HandleHash, Kind, Lifetime, Lifetimes, Session, SessionId, after,
+    device_name,
 };

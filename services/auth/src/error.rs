@@ -18,6 +18,8 @@ impl From<Error> for Status {
         match &error {
             Error::WrongCredentials => failure(Code::Unauthenticated, Reason::WrongCredentials),
             Error::SessionInvalid => failure(Code::Unauthenticated, Reason::SessionInvalid),
+            Error::GrantInvalid => failure(Code::Unauthenticated, Reason::GrantInvalid),
+            Error::Forbidden => failure(Code::PermissionDenied, Reason::Forbidden),
             Error::NotFound => failure(Code::NotFound, Reason::NotFound),
             Error::UsernameTaken => failure(Code::AlreadyExists, Reason::UsernameTaken),
             Error::EmailTaken => failure(Code::AlreadyExists, Reason::EmailTaken),

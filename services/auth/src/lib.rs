@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! rpc        decode, call, encode                        (one file per gRPC service)
-//! authority  registers, signs in, exchanges, revokes     (puts the parts below together)
+//! authority  registers, signs in, exchanges, acts for    (puts the parts below together)
 //! domain     rules: names, passwords, sessions, errors   (knows neither wire nor database)
-//! password   Argon2id, with bounded work
+//! password   Argon2id, with bounded work, and what was hashed elsewhere
+//! delegation the keys of those who act for others
 //! limits     how often somebody may try
 //! keys       signing keys and their rotation
 //! store      rows, on SQLite and PostgreSQL
@@ -13,10 +14,14 @@
 //! A device holds a handle, 256 random bits of which only the hash is stored. It is exchanged for an access token, a JWT
 //! of minutes that every service verifies by itself. Since each exchange looks the session up, ending it counts at once
 //! in this process, and within five seconds in its replicas.
+//!
+//! Whoever shares a key with this service acts for accounts without their passwords: a sealed delegation is exchanged for
+//! an access token of the kind `delegated`, which no session stands behind.
 
 pub mod authority;
 pub mod config;
 mod convert;
+pub mod delegation;
 pub mod domain;
 mod error;
 mod jobs;
@@ -31,6 +36,7 @@ use std::sync::Arc;
 
 use holdall_proto::FILE_DESCRIPTOR_SET;
 use holdall_proto::auth::v1::account_service_server::AccountServiceServer;
+use holdall_proto::auth::v1::delegation_service_server::DelegationServiceServer;
 use holdall_proto::auth::v1::key_service_server::KeyServiceServer;
 use holdall_proto::auth::v1::session_service_server::SessionServiceServer;
 use holdall_runtime::clock::Clock;
@@ -43,6 +49,7 @@ use tonic::service::Routes;
 
 use authority::Authority;
 pub use config::{Config, Process};
+use delegation::Delegations;
 use keys::{AUDIENCE, ISSUER, KeyError, KeyPolicy, Keyring};
 use limits::Limits;
 use password::Hasher;
@@ -50,9 +57,11 @@ use store::Store;
 
 /// The methods that need no access token.
 const PUBLIC: &[&str] = &[
-    "/holdall.auth.v1.AccountService/Register",
+    delegation::REGISTER,
+    delegation::ACT_FOR,
     "/holdall.auth.v1.SessionService/CreateSession",
     "/holdall.auth.v1.SessionService/ExchangeSession",
+    "/holdall.auth.v1.SessionService/RotateSession",
     "/holdall.auth.v1.KeyService/ListKeys",
     layers::HEALTH,
     layers::REFLECTION,
@@ -97,6 +106,8 @@ pub async fn build(config: Config, clock: Clock, shutdown: &Shutdown) -> Result<
         .map_err(StartError::failed)?
         .map_err(key_error)?;
     let keys = Arc::new(keys);
+    let delegations =
+        Delegations::load(&config.delegation.key_files).map_err(|error| StartError::Config(error.into()))?;
     let store = Store::open(&config.database).await.map_err(database_error)?;
     let hasher = Hasher::new(&config.password.cost()).map_err(|error| StartError::Config(error.into()))?;
     let authority = Authority::new(
@@ -106,6 +117,7 @@ pub async fn build(config: Config, clock: Clock, shutdown: &Shutdown) -> Result<
         hasher,
         Limits::new(config.rate_limits.rates()),
         Arc::clone(&keys),
+        delegations,
     )
     .await
     .map_err(StartError::failed)?;
@@ -122,10 +134,12 @@ pub async fn build(config: Config, clock: Clock, shutdown: &Shutdown) -> Result<
 
 fn routes(authority: Arc<Authority>, keys: Arc<Keyring>, clock: Clock) -> Routes {
     let accounts = AccountServiceServer::new(rpc::Accounts(Arc::clone(&authority)));
-    let sessions = SessionServiceServer::new(rpc::Sessions(authority));
+    let sessions = SessionServiceServer::new(rpc::Sessions(Arc::clone(&authority)));
+    let delegation = DelegationServiceServer::new(rpc::Delegation(authority));
     let keys = KeyServiceServer::new(rpc::Keys { keys, clock });
     Routes::new(accounts.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
         .add_service(sessions.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
+        .add_service(delegation.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
         .add_service(keys.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
 }
 

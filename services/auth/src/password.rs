@@ -1,7 +1,10 @@
-//! Password hashing: Argon2id (RFC 9106), version 0x13, stored as PHC strings.
+//! Password hashing: Argon2id (RFC 9106), version 0x13, stored as PHC strings. Passwords that were hashed elsewhere are
+//! compared as their scheme has it, and then hashed anew.
 //!
 //! A hash takes tens of milliseconds and megabytes on purpose, so only as many run at once as there are cores, a bounded
 //! number waits for a turn, and nobody waits long: overload is answered, and never costs memory.
+
+mod imported;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +15,10 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::{Error, Password};
+use crate::domain::{Error, Password, Rule};
+
+/// The most bytes in an imported credential.
+const IMPORTED_BYTES: usize = 1024;
 
 /// What a hash costs, and how many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +47,40 @@ impl Cost {
     }
 }
 
-/// A stored credential: a PHC string. Never printed.
+/// A stored credential: a PHC string of ours, or a crypt string that was imported. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential(pub(crate) String);
+
+impl Credential {
+    /// The credential that no password has.
+    pub fn none() -> Self {
+        Self(String::new())
+    }
+
+    /// A crypt string from outside: any text of at most 1,024 bytes without control characters. What is of no scheme known
+    /// here is the right password of nobody.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] naming `imported_credential`.
+    pub fn import(crypt: &str) -> Result<Self, Error> {
+        let refuse = |rule| Err(Error::InvalidField { field: "imported_credential", rule });
+        if crypt.is_empty() {
+            return refuse(Rule::Empty);
+        }
+        if crypt.len() > IMPORTED_BYTES {
+            return refuse(Rule::LongerThanBytes(IMPORTED_BYTES));
+        }
+        if crypt.chars().any(char::is_control) {
+            return refuse(Rule::InvisibleCharacter);
+        }
+        Ok(Self(crypt.to_owned()))
+    }
+
+    /// As text. Secret.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,6 +108,17 @@ pub struct Turn {
     permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
+/// What a password is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// No password is right.
+    Nothing,
+    /// A credential made here.
+    Own(Credential),
+    /// A credential that was imported.
+    Imported(Credential),
+}
+
 /// What a comparison found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -78,7 +126,8 @@ pub enum Verdict {
     Wrong,
     /// The password.
     Right {
-        /// The same password hashed anew, when the stored credential is weaker than what is asked for today.
+        /// The same password hashed anew, when the stored credential was imported or is weaker than what is asked for
+        /// today.
         stronger: Option<Credential>,
     },
 }
@@ -126,14 +175,15 @@ impl Turn {
         self.run(move |work| work.hash(&password)).await
     }
 
-    /// Compares a password with a credential. Without one it works as long as with one, and finds it wrong.
+    /// Compares a password with what is expected. With nothing it works as long as with a credential, and finds it wrong.
     ///
     /// # Errors
-    /// [`Error::Internal`] when there is no memory or no randomness, or when the credential cannot be read.
-    pub async fn verify(self, password: Password, credential: Option<Credential>) -> Result<Verdict, Error> {
-        self.run(move |work| match credential {
-            Some(credential) => work.verify(&password, &credential),
-            None => work.hash(&password).map(|_| Verdict::Wrong),
+    /// [`Error::Internal`] when there is no memory or no randomness, or when a credential made here cannot be read.
+    pub async fn verify(self, password: Password, expected: Expected) -> Result<Verdict, Error> {
+        self.run(move |work| match expected {
+            Expected::Own(credential) => work.verify(&password, &credential),
+            Expected::Imported(credential) => work.verify_imported(&password, &credential),
+            Expected::Nothing => work.reject(&password),
         })
         .await
     }
@@ -176,6 +226,22 @@ impl Work {
         }
     }
 
+    fn verify_imported(&self, password: &Password, credential: &Credential) -> Result<Verdict, Error> {
+        let Some(matches) = imported::matches(password.as_bytes(), &credential.0) else {
+            return self.reject(password);
+        };
+        self.hashes.fetch_add(1, Ordering::Relaxed);
+        if !matches {
+            return Ok(Verdict::Wrong);
+        }
+        Ok(Verdict::Right { stronger: Some(self.hash(password)?) })
+    }
+
+    /// Finds a password wrong, and takes its time.
+    fn reject(&self, password: &Password) -> Result<Verdict, Error> {
+        self.hash(password).map(|_| Verdict::Wrong)
+    }
+
     /// Whether a credential costs an attacker less than those made today.
     fn is_weak(&self, stored: &PasswordHash) -> bool {
         let today = self.argon2.params();
@@ -209,7 +275,7 @@ mod tests {
     }
 
     async fn verify(hasher: &Hasher, text: &str, credential: &Credential) -> Verdict {
-        hasher.turn().await.unwrap().verify(password(text), Some(credential.clone())).await.unwrap()
+        hasher.turn().await.unwrap().verify(password(text), Expected::Own(credential.clone())).await.unwrap()
     }
 
     #[tokio::test]
@@ -259,7 +325,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_costs_a_hash_like_somebody() {
         let hasher = hasher(cost());
-        let verdict = hasher.turn().await.unwrap().verify(password("x"), None).await.unwrap();
+        let verdict = hasher.turn().await.unwrap().verify(password("x"), Expected::Nothing).await.unwrap();
         assert_eq!((verdict, hasher.hashes()), (Verdict::Wrong, 1));
     }
 
@@ -268,9 +334,53 @@ mod tests {
         let hasher = hasher(cost());
         for broken in ["", "x", "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ"] {
             let turn = hasher.turn().await.unwrap();
-            let result = turn.verify(password("x"), Some(Credential(broken.into()))).await;
+            let result = turn.verify(password("x"), Expected::Own(Credential(broken.into()))).await;
             assert!(!matches!(result, Ok(Verdict::Right { .. })), "{broken}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_imported_credential_is_hashed_anew_when_the_password_is_right() {
+        let hasher = hasher(cost());
+        let verify = async |text: &str, crypt: &str| {
+            let expected = Expected::Imported(Credential::import(crypt).unwrap());
+            hasher.turn().await.unwrap().verify(password(text), expected).await.unwrap()
+        };
+        // Also one that would be strong enough.
+        let ours = hash(&hasher, "correct horse").await;
+        for crypt in ["$1$deadbeef$dedjvjO4ZAEydph55Edcn/", ours.reveal()] {
+            assert_eq!(verify("wrong horse", crypt).await, Verdict::Wrong);
+            let Verdict::Right { stronger: Some(new) } = verify("correct horse", crypt).await else {
+                panic!("expected a new credential")
+            };
+            assert!(new.reveal().starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
+            assert_ne!(new.reveal(), crypt);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_imported_credential_of_no_known_scheme_costs_a_hash_and_is_never_right() {
+        let hasher = hasher(cost());
+        for crypt in
+            ["correct horse", "$y$j9T$salt$hash", "$2b$31$", "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ"]
+        {
+            let (before, expected) =
+                (hasher.hashes(), Expected::Imported(Credential::import(crypt).unwrap()));
+            let verdict = hasher.turn().await.unwrap().verify(password("correct horse"), expected).await;
+            assert_eq!((verdict.unwrap(), hasher.hashes() - before), (Verdict::Wrong, 1), "{crypt}");
+        }
+    }
+
+    #[test]
+    fn a_credential_to_import_is_short_and_plain() {
+        let rule = |crypt: &str| match Credential::import(crypt) {
+            Err(Error::InvalidField { field: "imported_credential", rule }) => Some(rule),
+            _ => None,
+        };
+        assert_eq!(rule(&"x".repeat(1024)), None);
+        assert_eq!(rule(&"x".repeat(1025)), Some(Rule::LongerThanBytes(1024)));
+        assert_eq!(rule(""), Some(Rule::Empty));
+        assert_eq!(rule("$1$a\n"), Some(Rule::InvisibleCharacter));
     }
 
     #[tokio::test]

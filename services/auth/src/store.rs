@@ -10,10 +10,10 @@ use holdall_sql::{Database, Durability, Migration, Migrations, Row, Settings, Tr
 use uuid::Uuid;
 
 use crate::domain::{Account, AccountId, Email, Error, Role, Username};
-use crate::password::Credential;
+use crate::password::{Credential, Expected};
 
-pub use accounts::{EmailChanged, NewAccount, Registered, Repeatable};
-pub use sessions::{FoundSession, NewSession, SessionPosition};
+pub use accounts::{CredentialChange, EmailChanged, NewAccount, Registered, Repeatable};
+pub use sessions::{FoundSession, NewSession, SessionAdded, SessionPosition};
 
 /// The schema.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -43,10 +43,26 @@ pub struct Store {
 pub struct StoredAccount {
     /// The account.
     pub account: Account,
-    /// What its password is compared with.
+    /// What its password is compared with; [none](Credential::none) for a system account.
     pub credential: Credential,
+    /// The crypt string that it was given, if its credential was imported. The same as `credential` until somebody signs
+    /// in with it.
+    pub imported: Option<Credential>,
     /// Whether it may sign in.
     pub active: bool,
+}
+
+impl StoredAccount {
+    /// What its password is compared with.
+    pub fn expected(&self) -> Expected {
+        if self.account.role == Role::System {
+            Expected::Nothing
+        } else if self.imported.as_ref() == Some(&self.credential) {
+            Expected::Imported(self.credential.clone())
+        } else {
+            Expected::Own(self.credential.clone())
+        }
+    }
 }
 
 impl Store {
@@ -69,6 +85,12 @@ impl Store {
     /// Waits for what is running and closes the connections.
     pub async fn close(&self) {
         self.db.close().await;
+    }
+
+    /// Runs a statement of a test.
+    #[cfg(test)]
+    pub(crate) async fn execute(&self, statement: &'static str) {
+        sql(statement).execute(&self.db).await.unwrap();
     }
 
     /// The key of that name: `candidate` for whoever asks first, and the same for everybody after.
@@ -119,22 +141,29 @@ impl Store {
 /// The columns of an account in the order that [`stored_account`] reads them.
 macro_rules! account_columns {
     () => {
-        "a.id, a.username, a.email, a.role, a.created_at, a.credential, a.state"
+        "a.id, a.number, a.username, a.email, a.role, a.external_reference, a.created_at, a.credential, a.imported, \
+         a.state"
     };
 }
 use account_columns;
+
+/// How many columns that are.
+const ACCOUNT_COLUMNS: usize = 10;
 
 fn stored_account(row: &Row) -> Result<StoredAccount, Error> {
     Ok(StoredAccount {
         account: Account {
             id: AccountId(uuid(&row.get::<String>(0)?)?),
-            username: Username::from_store(row.get(1)?),
-            email: row.get::<Option<String>>(2)?.map(Email::from_store),
-            role: role(&row.get::<String>(3)?)?,
-            created_at: row.get(4)?,
+            number: number(row.get(1)?)?,
+            username: Username::from_store(row.get(2)?),
+            email: row.get::<Option<String>>(3)?.map(Email::from_store),
+            role: row.get::<String>(4)?.parse().map_err(|()| corrupt())?,
+            external_reference: row.get(5)?,
+            created_at: row.get(6)?,
         },
-        credential: Credential(row.get(5)?),
-        active: row.get::<String>(6)? == "active",
+        credential: Credential(row.get(7)?),
+        imported: row.get::<Option<String>>(8)?.map(Credential),
+        active: row.get::<String>(9)? == "active",
     })
 }
 
@@ -146,8 +175,8 @@ fn uuid(text: &str) -> Result<Uuid, Error> {
     Uuid::try_parse(text).map_err(|_| corrupt())
 }
 
-fn role(name: &str) -> Result<Role, Error> {
-    name.parse().map_err(|()| corrupt())
+fn number(stored: i64) -> Result<u64, Error> {
+    u64::try_from(stored).map_err(|_| corrupt())
 }
 
 fn fixed(bytes: Vec<u8>) -> Result<[u8; 32], Error> {

@@ -1,19 +1,24 @@
 //! The service as its callers see it: through its wrapped routes, on SQLite in a temporary folder.
 
+mod access;
 mod accounts;
+mod delegation;
+mod reuse;
 mod secrets;
 mod sessions;
 mod tokens;
 
+use std::path::Path;
 use std::time::Duration;
 
 use holdall_proto::auth::v1::account_service_client::AccountServiceClient;
 use holdall_proto::auth::v1::key_service_client::KeyServiceClient;
 use holdall_proto::auth::v1::session_service_client::SessionServiceClient;
 use holdall_proto::auth::v1::{
-    CreateSessionRequest, CreateSessionResponse, ExchangeSessionRequest, ExchangeSessionResponse,
+    CreateSessionRequest, CreateSessionResponse, Delegation, ExchangeSessionRequest, ExchangeSessionResponse,
     RegisterRequest,
 };
+use holdall_proto::grant::KeyRing;
 use holdall_runtime::clock::ManualClock;
 use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::status::reason_of;
@@ -21,10 +26,22 @@ use holdall_runtime::token::bearer;
 use holdall_runtime::upstream::{Upstream, in_process};
 use tonic::{Code, Request, Status};
 
+use crate::domain::LoginKey;
+use crate::store::Store;
 use crate::{Config, build};
 
 const NOW: i64 = 1_800_000_000_000_000;
 const PASSWORD: &str = "correct horse";
+
+/// What those who act for others share with the service.
+const DELEGATION_KEYS: [[u8; 32]; 2] = [key(7), key(8)];
+
+/// A key that begins so; keys of the same bytes all over are refused.
+const fn key(first: u8) -> [u8; 32] {
+    let mut key = [1; 32];
+    key[0] = first;
+    key
+}
 
 struct Auth {
     upstream: Upstream,
@@ -48,8 +65,18 @@ impl Auth {
         Self::with(config()).await
     }
 
-    async fn with(config: Config) -> Self {
+    /// With keys for those who act for others.
+    async fn delegating() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let config = delegating(dir.path());
+        Self::within(dir, config).await
+    }
+
+    async fn with(config: Config) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), config).await
+    }
+
+    async fn within(dir: tempfile::TempDir, config: Config) -> Self {
         let clock = ManualClock::at(NOW);
         let shutdown = Shutdown::new(Duration::from_secs(5));
         let service = build(config.within(dir.path()), clock.clock(), &shutdown).await.unwrap();
@@ -61,6 +88,26 @@ impl Auth {
         let service =
             build(config.within(self.dir.path()), self.clock.clock(), &self.shutdown).await.unwrap();
         in_process(service.routes, None)
+    }
+
+    /// The configuration of [`delegating`](Self::delegating).
+    fn config(&self) -> Config {
+        delegating(self.dir.path())
+    }
+
+    async fn store(&self) -> Store {
+        Store::open(&config().within(self.dir.path()).database).await.unwrap()
+    }
+
+    /// Changes rows behind the service's back.
+    async fn execute(&self, statement: &'static str) {
+        self.store().await.execute(statement).await;
+    }
+
+    /// The credential as it is stored.
+    async fn credential(&self, username: &str) -> String {
+        let key = LoginKey::of_login(username).unwrap();
+        self.store().await.account_by_login(&key).await.unwrap().unwrap().credential.reveal().to_owned()
     }
 
     fn accounts(&self) -> AccountServiceClient<Upstream> {
@@ -98,6 +145,27 @@ impl Auth {
     async fn extend(&self, handle: &str) -> Result<ExchangeSessionResponse, Status> {
         exchange(&self.upstream, handle, true).await
     }
+}
+
+/// [`config`] with the keys of those who act for others, as files in `dir`.
+fn delegating(dir: &Path) -> Config {
+    let mut config = config();
+    for (n, key) in DELEGATION_KEYS.iter().enumerate() {
+        let file = dir.join(format!("delegation{n}.key"));
+        let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        std::fs::write(&file, digits).unwrap();
+        config.delegation.key_files.push(file);
+    }
+    config
+}
+
+fn sealed(key: &[u8; 32], method: &str, expires_at_us: i64) -> Vec<u8> {
+    KeyRing::new(key).seal(&Delegation { method: method.to_owned(), expires_at_us }).to_vec()
+}
+
+/// A delegation for a method, good for a minute from the tests' beginning of time.
+fn delegation(method: &str) -> Vec<u8> {
+    sealed(&DELEGATION_KEYS[0], method, NOW + 60_000_000)
 }
 
 impl Drop for Auth {

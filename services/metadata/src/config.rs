@@ -77,6 +77,8 @@ pub struct Config {
     pub uploads: UploadsConfig,
     /// What becomes of deleted things.
     pub trash: TrashConfig,
+    /// Text and files on their way from one device to another.
+    pub buffer: BufferConfig,
 }
 
 impl Validate for Config {
@@ -87,7 +89,8 @@ impl Validate for Config {
         self.grants.validate().map_err(|invalid| invalid.within("grants"))?;
         self.spaces.validate().map_err(|invalid| invalid.within("spaces"))?;
         self.uploads.validate().map_err(|invalid| invalid.within("uploads"))?;
-        self.trash.validate().map_err(|invalid| invalid.within("trash"))
+        self.trash.validate().map_err(|invalid| invalid.within("trash"))?;
+        self.buffer.validate().map_err(|invalid| invalid.within("buffer"))
     }
 }
 
@@ -122,20 +125,24 @@ impl Validate for GrantsConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpacesConfig {
-    /// The most bytes that all versions of all files in it may come to, the trash included.
+    /// The most bytes that all versions of all files in it may come to, the trash and the buffer included.
     pub default_quota: ByteSize,
+    /// The same for spaces of the installation itself, which hold what belongs to nobody in particular.
+    pub system_quota: ByteSize,
 }
 
 impl Default for SpacesConfig {
     fn default() -> Self {
-        Self { default_quota: ByteSize::new(1 << 40) }
+        Self { default_quota: ByteSize::new(1 << 40), system_quota: ByteSize::new(50 << 30) }
     }
 }
 
 impl Validate for SpacesConfig {
     fn validate(&self) -> Result<(), Invalid> {
-        if self.default_quota.get() > MAX_BYTES {
-            return Err(Invalid::new("default_quota", "must not be larger than 1048576 TiB"));
+        for (key, quota) in [("default_quota", self.default_quota), ("system_quota", self.system_quota)] {
+            if quota.get() > MAX_BYTES {
+                return Err(Invalid::new(key, "must not be larger than 1048576 TiB"));
+            }
         }
         Ok(())
     }
@@ -190,6 +197,40 @@ impl Validate for TrashConfig {
     }
 }
 
+/// `[metadata.buffer]`: text and files on their way from one device to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BufferConfig {
+    /// How long an entry stays when its sender does not say.
+    pub time_to_live: HumanDuration,
+    /// The longest that its sender can ask for.
+    pub longest: HumanDuration,
+    /// How many entries a space keeps; the oldest make room for new ones.
+    pub keep: u32,
+}
+
+impl Default for BufferConfig {
+    fn default() -> Self {
+        Self {
+            time_to_live: HumanDuration::from_secs(2 * 3600),
+            longest: HumanDuration::from_secs(30 * 24 * 3600),
+            keep: 20,
+        }
+    }
+}
+
+impl Validate for BufferConfig {
+    fn validate(&self) -> Result<(), Invalid> {
+        let (second, year) = (HumanDuration::from_secs(1), HumanDuration::from_secs(366 * 24 * 3600));
+        between("longest", self.longest, second, year)?;
+        between("time_to_live", self.time_to_live, second, self.longest)?;
+        if !(1..=1000).contains(&self.keep) {
+            return Err(Invalid::new("keep", "must be between 1 and 1000"));
+        }
+        Ok(())
+    }
+}
+
 fn between(
     key: &str,
     value: HumanDuration,
@@ -225,6 +266,28 @@ mod tests {
         assert_eq!(process.validate().unwrap_err().key(), "metadata.grants.key_files");
         process.metadata.grants.key_files.push("grants.key".into());
         assert_eq!(process.validate(), Ok(()));
+    }
+
+    #[test]
+    fn quotas_are_bounded() {
+        let spaces = SpacesConfig { system_quota: ByteSize::new(MAX_BYTES + 1), ..Default::default() };
+        assert_eq!(spaces.validate().unwrap_err().key(), "system_quota");
+    }
+
+    #[test]
+    fn buffers_are_bounded() {
+        let wrong = |change: fn(&mut BufferConfig)| {
+            let mut buffer = BufferConfig::default();
+            change(&mut buffer);
+            buffer.validate().unwrap_err().key().to_owned()
+        };
+        assert_eq!(wrong(|buffer| buffer.keep = 0), "keep");
+        assert_eq!(wrong(|buffer| buffer.keep = 1001), "keep");
+        assert_eq!(
+            wrong(|buffer| buffer.time_to_live = HumanDuration::from_secs(31 * 24 * 3600)),
+            "time_to_live"
+        );
+        assert_eq!(wrong(|buffer| buffer.longest = HumanDuration::from_secs(400 * 24 * 3600)), "longest");
     }
 
     #[test]

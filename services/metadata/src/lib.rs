@@ -1,4 +1,4 @@
-//! The metadata service: spaces, folders, files and their versions, links, and the log of changes.
+//! The metadata service: spaces, folders, files and their versions, links, buffers, and the log of changes.
 //!
 //! ```text
 //! rpc        decode, call, encode; keeps answers that are still right   (one file per gRPC service)
@@ -52,7 +52,7 @@ use holdall_sql::pages::Pager;
 use holdall_sql::{Database, Durability, Settings};
 use tonic::service::Routes;
 
-pub use config::{Config, GrantsConfig, Process, SpacesConfig, TrashConfig, UploadsConfig};
+pub use config::{BufferConfig, Config, GrantsConfig, Process, SpacesConfig, TrashConfig, UploadsConfig};
 
 use crate::config::micros;
 use crate::rpc::Rpc;
@@ -118,8 +118,14 @@ pub async fn build(config: &Config, data_dir: &Path, deps: Deps) -> Result<Servi
         db,
         Terms {
             default_quota: config.spaces.default_quota.get(),
+            system_quota: config.spaces.system_quota.get(),
             upload_lifetime: micros(config.uploads.grant_lifetime),
             reserve_above: config.uploads.reserve_above.get(),
+            buffer: domain::buffer::Limits {
+                time_to_live: micros(config.buffer.time_to_live),
+                longest: micros(config.buffer.longest),
+                keep: config.buffer.keep,
+            },
         },
     );
     sweeper::spawn(store.clone(), deps.clock.clone(), &deps.shutdown, micros(config.trash.keep));

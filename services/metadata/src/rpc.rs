@@ -1,5 +1,6 @@
 //! The gRPC services: decode, call the store, encode. One file for each service of the contract.
 
+mod buffer;
 mod cache;
 mod change;
 mod content;
@@ -14,14 +15,16 @@ mod tests;
 
 use std::sync::Arc;
 
-use holdall_proto::blob::v1::ReadGrant;
+use holdall_proto::blob::v1::{ReadGrant, WriteGrant};
 use holdall_proto::grant::KeyRing;
+use holdall_proto::metadata::v1::buffer_service_server::BufferServiceServer;
 use holdall_proto::metadata::v1::change_service_server::ChangeServiceServer;
 use holdall_proto::metadata::v1::content_service_server::ContentServiceServer;
 use holdall_proto::metadata::v1::link_service_server::LinkServiceServer;
 use holdall_proto::metadata::v1::node_service_server::NodeServiceServer;
 use holdall_proto::metadata::v1::space_service_server::SpaceServiceServer;
-use holdall_proto::metadata::v1::{ListChildrenResponse, Node, Version};
+use holdall_proto::metadata::v1::{FindByNameResponse, ListChildrenResponse, Node, Version};
+use holdall_proto::unix_us;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::layers::{HEALTH, REFLECTION};
 use holdall_runtime::token;
@@ -32,14 +35,23 @@ use serde::de::DeserializeOwned;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
-use self::cache::Answers;
+use self::cache::{Answers, Keep, Openings};
 use crate::domain::error::Error;
 use crate::domain::id::{AccountId, BlobId};
-use crate::domain::space::Home;
+use crate::domain::space::{Home, Owner};
+use crate::domain::upload::Begun;
 use crate::store::Store;
 
 /// Methods that need no access token: those where something else is the proof.
-pub const PUBLIC: &[&str] = &["/holdall.metadata.v1.LinkService/OpenLink", HEALTH, REFLECTION];
+pub const PUBLIC: &[&str] = &[
+    "/holdall.metadata.v1.LinkService/OpenLink",
+    "/holdall.metadata.v1.LinkService/DeleteByLink",
+    HEALTH,
+    REFLECTION,
+];
+
+/// The role of accounts of the installation itself, as access tokens name it.
+const SYSTEM_ROLE: &str = "system";
 
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1000;
@@ -56,7 +68,9 @@ struct Shared {
     /// Microseconds.
     read_grant_lifetime: i64,
     children: Answers<ListChildrenResponse>,
+    named: Answers<FindByNameResponse>,
     contents: Answers<Content>,
+    openings: Openings,
 }
 
 /// A file that can be read, before the leave to read it.
@@ -66,21 +80,60 @@ struct Content {
     version: Version,
 }
 
+impl Keep for Content {
+    fn weight(&self) -> usize {
+        // In memory a message takes about twice what it takes on the wire.
+        2 * (self.node.encoded_len() + self.version.encoded_len())
+    }
+
+    fn end(&self) -> i64 {
+        end(&self.node)
+    }
+}
+
+impl Keep for ListChildrenResponse {
+    fn weight(&self) -> usize {
+        2 * self.encoded_len()
+    }
+
+    fn end(&self) -> i64 {
+        self.children.iter().map(end).min().unwrap_or(i64::MAX)
+    }
+}
+
+impl Keep for FindByNameResponse {
+    fn weight(&self) -> usize {
+        2 * self.encoded_len()
+    }
+
+    fn end(&self) -> i64 {
+        self.found.iter().filter_map(|found| found.node.as_ref()).map(end).min().unwrap_or(i64::MAX)
+    }
+}
+
+/// When a node is gone.
+fn end(node: &Node) -> i64 {
+    node.expires_at.as_ref().and_then(unix_us).unwrap_or(i64::MAX)
+}
+
 /// Memory for kept lists of children, in bytes, about.
 const KEPT_CHILDREN: u64 = 16 << 20;
+/// Memory for kept answers about names, in bytes, about.
+const KEPT_NAMED: u64 = 4 << 20;
 /// Memory for kept files, in bytes, about.
 const KEPT_CONTENTS: u64 = 8 << 20;
+/// Memory for kept opened links, in bytes, about.
+const KEPT_OPENINGS: u64 = 8 << 20;
 
 impl Rpc {
     /// `keys` are shared with blob; `read_grant_lifetime` is in microseconds.
     #[must_use]
     pub fn new(store: Store, clock: Clock, keys: KeyRing, pager: Pager, read_grant_lifetime: i64) -> Self {
-        // In memory a message takes about twice what it takes on the wire.
-        let children = Answers::new(KEPT_CHILDREN, |answer: &ListChildrenResponse| 2 * answer.encoded_len());
-        let contents = Answers::new(KEPT_CONTENTS, |content: &Content| {
-            2 * (content.node.encoded_len() + content.version.encoded_len())
-        });
-        Self(Arc::new(Shared { store, clock, keys, pager, read_grant_lifetime, children, contents }))
+        let (children, named) = (Answers::new(KEPT_CHILDREN), Answers::new(KEPT_NAMED));
+        let (contents, openings) = (Answers::new(KEPT_CONTENTS), Openings::new(KEPT_OPENINGS));
+        let shared =
+            Shared { store, clock, keys, pager, read_grant_lifetime, children, named, contents, openings };
+        Self(Arc::new(shared))
     }
 
     /// Every service of this crate, without what goes around them.
@@ -90,6 +143,7 @@ impl Rpc {
             .add_service(SpaceServiceServer::new(self.clone()))
             .add_service(ContentServiceServer::new(self.clone()))
             .add_service(LinkServiceServer::new(self.clone()))
+            .add_service(BufferServiceServer::new(self.clone()))
             .add_service(ChangeServiceServer::new(self.clone()))
     }
 
@@ -99,9 +153,20 @@ impl Rpc {
 
     /// The caller's space, and the time of the call.
     async fn home<T>(&self, request: &Request<T>) -> Result<(Home, i64), Status> {
-        let account = AccountId::from(token::caller(request)?.account_id);
+        let caller = token::caller(request)?;
+        let owner = if caller.role == SYSTEM_ROLE { Owner::System } else { Owner::Person };
         let now = self.0.clock.now();
-        Ok((self.store().home(account, now).await?, now))
+        Ok((self.store().home(AccountId::from(caller.account_id), owner, now).await?, now))
+    }
+
+    /// Leave to write what an upload brings.
+    fn write_grant(&self, home: &Home, upload: &Begun) -> bytes::Bytes {
+        self.0.keys.seal(&WriteGrant {
+            space_id: home.space.to_string(),
+            max_size: upload.max_size,
+            expires_at_us: upload.expires_at,
+            upload_id: upload.id.to_string(),
+        })
     }
 
     /// Leave to read a blob, for a short time.

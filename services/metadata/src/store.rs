@@ -6,21 +6,27 @@
 //!
 //! # Order of changes
 //!
-//! Every writing transaction of a space first locks the space's row. On PostgreSQL that makes the writers of
-//! one space run one after another, as SQLite's single writer does anyway, so three things hold on both: change numbers have
-//! no gaps and follow the order of commits; what a rule has read cannot change before the commit (no cycles, no quota
-//! overrun); repeated requests find each other's answers.
+//! Every writing transaction of a space first locks the space's row, but for those that count a download or sweep away what
+//! expired long ago. On PostgreSQL that makes the writers of one space run one after another, as SQLite's single writer does
+//! anyway, so three things hold on both: change numbers have no gaps and follow the order of commits; what a rule has read
+//! cannot change before the commit (no cycles, no quota overrun); repeated requests find each other's answers.
 
 mod answers;
+mod buffer;
 mod commits;
+mod folders;
 mod freshness;
 mod links;
 mod lists;
 mod lookup;
+mod names;
 mod nodes;
+mod opening;
 mod purge;
+mod retention;
 mod row;
 mod sweep;
+mod trash;
 mod uploads;
 mod work;
 
@@ -31,11 +37,14 @@ use holdall_sql::{Database, Dialect, Migration, Migrations, Transient, sql};
 use moka::sync::Cache;
 
 use crate::domain;
+use crate::domain::buffer::Limits;
 use crate::domain::id::{AccountId, NodeId, SpaceId};
-use crate::domain::space::{Home, Space};
+use crate::domain::space::{Home, Owner, Space};
 use commits::Commits;
 use freshness::Freshness;
 pub use freshness::Moment;
+pub use links::{LinkFilter, LinkedNode};
+pub use lists::Named;
 pub use purge::Purge;
 
 /// The schema.
@@ -96,11 +105,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Terms {
     /// The quota of a new space, in bytes.
     pub default_quota: u64,
+    /// The quota of a new space of the installation itself, in bytes.
+    pub system_quota: u64,
     /// How long a begun upload may take, in microseconds.
     pub upload_lifetime: i64,
     /// Uploads of at most this many bytes reserve no room: the commit of so little hardly ever fails for want of it, and a
     /// reservation costs a transaction.
     pub reserve_above: u64,
+    /// What buffers keep.
+    pub buffer: Limits,
 }
 
 /// The database of spaces. Clones share everything.
@@ -127,19 +140,19 @@ impl Store {
     /// The present moment of a space: as long as it is the same, what was read after it was asked for is still so. `None` when
     /// that cannot be told.
     #[must_use]
-    pub fn moment(&self, home: &Home) -> Option<Moment> {
-        self.freshness.moment(home.space)
+    pub fn moment(&self, space: SpaceId) -> Option<Moment> {
+        self.freshness.moment(space)
     }
 
     /// The account's own space, made with its root folder when it is not there yet.
-    pub async fn home(&self, account: AccountId, now: i64) -> Result<Home> {
+    pub async fn home(&self, account: AccountId, owner: Owner, now: i64) -> Result<Home> {
         if let Some(home) = self.homes.get(&account) {
             return Ok(home);
         }
         let home = match self.find_home(account).await? {
             Some(home) => home,
             None => {
-                holdall_sql::retry(async || self.make_home(account, now).await).await?;
+                holdall_sql::retry(async || self.make_home(account, owner, now).await).await?;
                 self.find_home(account).await?.ok_or(Error::Corrupt("space"))?
             }
         };
@@ -155,16 +168,29 @@ impl Store {
         row.map(|row| Ok(Home { account, space: row::id(&row, 0)?, root: row::id(&row, 1)? })).transpose()
     }
 
+    /// The home that a space is.
+    pub(super) async fn home_of(&self, space: SpaceId) -> Result<Home> {
+        let row = sql("SELECT owner_id, space_id, root_id FROM spaces WHERE space_id = $1")
+            .bind(space.to_string())
+            .fetch_one(&self.db)
+            .await?;
+        Ok(Home { account: row::id(&row, 0)?, space: row::id(&row, 1)?, root: row::id(&row, 2)? })
+    }
+
     /// Does nothing when another call was first.
-    async fn make_home(&self, account: AccountId, now: i64) -> Result<()> {
+    async fn make_home(&self, account: AccountId, owner: Owner, now: i64) -> Result<()> {
         let (space, root) = (SpaceId::new(now), NodeId::new(now));
+        let quota = match owner {
+            Owner::Person => self.terms.default_quota,
+            Owner::System => self.terms.system_quota,
+        };
         let mut tx = self.db.begin().await?;
         let made = sql("INSERT INTO spaces (space_id, owner_id, root_id, quota_bytes, created_at)
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT (owner_id) DO NOTHING")
         .bind(space.to_string())
         .bind(account.to_string())
         .bind(root.to_string())
-        .bind(row::int(self.terms.default_quota)?)
+        .bind(row::int(quota)?)
         .bind(now)
         .execute(&mut tx)
         .await?;

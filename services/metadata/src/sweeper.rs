@@ -5,6 +5,7 @@ use std::time::Duration;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::shutdown::Shutdown;
 
+use crate::domain::link::Form;
 use crate::store::{Result, Store};
 
 /// How often. What is late by this much does no harm: expired reservations are also released when their room is needed.
@@ -12,6 +13,12 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long answers to repeated requests are kept, in microseconds.
 const ANSWERS_KEPT: i64 = 24 * 3600 * 1_000_000;
+
+/// How long expired links are kept in which their owners may still take an interest, in microseconds.
+const SHORT_LINKS_KEPT: i64 = 30 * 24 * 3600 * 1_000_000;
+
+/// The same for those that programs make.
+const LINKS_KEPT: i64 = 24 * 3600 * 1_000_000;
 
 /// Starts the task; it ends with `shutdown`. `trash_kept` is in microseconds.
 pub(crate) fn spawn(store: Store, clock: Clock, shutdown: &Shutdown, trash_kept: i64) {
@@ -37,5 +44,11 @@ pub(crate) fn spawn(store: Store, clock: Clock, shutdown: &Shutdown, trash_kept:
 async fn sweep(store: &Store, now: i64, trash_kept: i64) -> Result<()> {
     store.sweep_uploads(now).await?;
     store.sweep_answers(now.saturating_sub(ANSWERS_KEPT)).await?;
+    store.sweep_expired(now).await?;
+    store.sweep_buffers(now).await?;
+    for form in Form::ALL {
+        let kept = if form == Form::Short { SHORT_LINKS_KEPT } else { LINKS_KEPT };
+        store.sweep_links(form, now.saturating_sub(kept)).await?;
+    }
     store.sweep_trash(now.saturating_sub(trash_kept), now).await
 }

@@ -1,15 +1,31 @@
 -- Times are Unix microseconds.
 
 CREATE TABLE accounts (
-    id           TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    username     TEXT   NOT NULL,
-    email        TEXT,
-    credential   TEXT   NOT NULL,
-    role         TEXT   NOT NULL CHECK (role IN ('member', 'admin')),
-    state        TEXT   NOT NULL CHECK (state IN ('active', 'disabled')),
-    created_at   BIGINT NOT NULL,
-    signed_in_at BIGINT
+    id                 TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    number             BIGINT NOT NULL UNIQUE,
+    username           TEXT   NOT NULL,
+    email              TEXT,
+    -- Empty for system accounts, which matches no password.
+    credential         TEXT   NOT NULL,
+    -- The crypt string that the account was given, where it was; credential is the same until the first sign-in.
+    imported           TEXT,
+    role               TEXT   NOT NULL CHECK (role IN ('member', 'admin', 'system')),
+    state              TEXT   NOT NULL CHECK (state IN ('active', 'disabled')),
+    external_reference TEXT   NOT NULL,
+    created_at         BIGINT NOT NULL,
+    signed_in_at       BIGINT
 );
+
+-- System accounts have no login: this alone keeps their names apart.
+CREATE UNIQUE INDEX system_accounts ON accounts (username) WHERE role = 'system';
+
+-- The last number that was given out.
+CREATE TABLE counters (
+    name  TEXT   NOT NULL PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+
+INSERT INTO counters (name, value) VALUES ('accounts', 0);
 
 -- What a person may type to name an account. Usernames and addresses share one set of keys.
 CREATE TABLE logins (
@@ -30,11 +46,12 @@ CREATE TABLE sessions (
     last_used_at        BIGINT NOT NULL,
     expires_at          BIGINT NOT NULL,
     absolute_expires_at BIGINT NOT NULL,
-    revoked_at          BIGINT
+    revoked_at          BIGINT,
+    reusable            BIGINT NOT NULL CHECK (reusable IN (0, 1))
 );
 
 CREATE UNIQUE INDEX sessions_by_handle ON sessions (handle_hash);
-CREATE INDEX sessions_of_account ON sessions (account_id, created_at, id);
+CREATE INDEX sessions_of_account ON sessions (account_id, revoked_at, created_at, id);
 CREATE INDEX sessions_by_end ON sessions (expires_at);
 
 -- Registrations that may be repeated with their idempotency key.
@@ -46,6 +63,7 @@ CREATE TABLE registrations (
 );
 
 CREATE INDEX registrations_by_time ON registrations (created_at);
+CREATE INDEX registrations_of_account ON registrations (account_id);
 
 -- Keys that all replicas share, made by the first of them.
 CREATE TABLE shared_keys (

@@ -1,29 +1,24 @@
-//! Signing in, exchanging handles for tokens, and signing out.
+//! Signing in, exchanging handles for tokens, replacing handles, and signing out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use holdall_runtime::token::Claims;
 use holdall_sql::pages::page_size;
 use uuid::Uuid;
 
-use super::{Authority, Caller};
+use super::{Authority, Caller, FRESH, Signing};
 use crate::domain::{
-    AccessToken, Error, Handle, HandleHash, Kind, LoginKey, Password, Role, Rule, Session, SessionId, after,
-    device_name,
+    AccessToken, Account, Error, Handle, HandleForm, HandleHash, Kind, Lifetime, LoginKey, Password, Role,
+    Rule, Session, SessionId, after, device_name,
 };
-use crate::keys::{AUDIENCE, ISSUER};
 use crate::limits::Source;
-use crate::store::{NewSession, SessionPosition};
-
-/// An exchange is served from memory for this long before the session is looked at again, so that its end is noticed by
-/// every replica within this time.
-const FRESH: i64 = 5_000_000;
-
-/// A token is handed out again while it lives longer than this.
-const REUSED_ABOVE: i64 = 60_000_000;
+use crate::store::{NewSession, SessionAdded, SessionPosition};
 
 /// The use of a session is written down when the last note of it is older than this.
 const NOTED_EVERY: i64 = 5 * 60_000_000;
+
+/// The most live sessions of an account.
+const MOST_SESSIONS: u32 = 1_000;
 
 /// What it takes to sign in, checked.
 #[derive(Clone, Debug)]
@@ -38,9 +33,15 @@ pub struct SignIn {
     pub device_name: String,
     /// Who asks.
     pub source: Source,
+    /// How long the session is to live, with or without use; `None` for the lifetimes of its kind.
+    pub lifetime: Option<Duration>,
+    /// How its handle is written.
+    pub form: HandleForm,
+    /// Whether a live session of the same account, kind and device name that began so will do.
+    pub reuse: bool,
 }
 
-/// A new session.
+/// A new session, or one that is reused.
 #[derive(Debug)]
 pub struct SignedIn {
     /// The secret that the device keeps.
@@ -49,6 +50,8 @@ pub struct SignedIn {
     pub session: Session,
     /// A first token.
     pub token: AccessToken,
+    /// Who signed in.
+    pub account: Account,
 }
 
 /// What a handle stands for.
@@ -58,7 +61,8 @@ pub struct Exchanged {
     pub session: Session,
     /// A token for it.
     pub token: AccessToken,
-    role: Role,
+    /// Whose it is, as it was then.
+    pub account: Account,
     looked_at: i64,
     endings: u64,
 }
@@ -81,17 +85,22 @@ impl SignIn {
             kind,
             device_name: device_name(device)?.to_owned(),
             source: Source::parse(client_address)?,
+            lifetime: None,
+            form: HandleForm::Long,
+            reuse: false,
         })
     }
 }
 
 impl Authority {
-    /// Opens a session.
+    /// Opens a session, or finds the one that is to be reused.
     ///
     /// # Errors
-    /// [`Error::WrongCredentials`], [`Error::RateLimited`], [`Error::Overloaded`], [`Error::Unavailable`],
+    /// [`Error::InvalidField`] for a lifetime that is too long, [`Error::Forbidden`] for reuse where there is no key to
+    /// derive handles from; [`Error::WrongCredentials`], [`Error::RateLimited`], [`Error::Overloaded`], [`Error::Unavailable`],
     /// [`Error::Internal`].
     pub async fn sign_in(&self, request: SignIn) -> Result<SignedIn, Error> {
+        let lifetime = self.lifetime(request.kind, request.lifetime)?;
         let nobody = LoginKey::nobody();
         let name = request.login.as_ref().unwrap_or(&nobody);
         let found = self.store.account_by_login(name).await?;
@@ -104,29 +113,60 @@ impl Authority {
             stored.account.id,
             request.kind,
             request.device_name,
-            self.policy.lifetimes.of(request.kind),
+            lifetime,
             now,
         );
-        let token = self.sign(&session, stored.account.role, now)?;
-        let handle = Handle::generate()?;
+        let handle = match request.reuse {
+            true => self.delegations.handle(session.id, request.form)?,
+            false => Handle::generate(request.form)?,
+        };
+        let known =
+            |id, hash| self.delegations.handles(id, request.form).find(|handle| handle.hash() == hash);
+        let fits = |id, hash| known(id, hash).is_some();
         let new = NewSession {
             session: &session,
             handle: handle.hash(),
             credential: &stored.credential,
             stronger: stronger.as_ref(),
+            reuse: request.reuse.then_some(&fits),
+            most: MOST_SESSIONS,
         };
-        if !self.store.add_session(&new).await? {
-            // The password was changed while it was being compared.
-            return Err(Error::WrongCredentials);
+        let added = self.store.add_session(&new).await;
+        if !matches!(added, Ok(SessionAdded::Begun { ended: 0 } | SessionAdded::Reused { .. })) {
+            // Others may have ended.
+            self.forget_exchanges();
         }
+        let (session, handle, reused) = match added? {
+            SessionAdded::Begun { .. } => (session, handle, false),
+            SessionAdded::Reused { session, handle } => {
+                let handle = known(session.id, handle);
+                (session, handle.ok_or_else(|| Error::internal("a handle is not what it was"))?, true)
+            }
+            // The password was changed while it was being compared.
+            SessionAdded::Refused => return Err(Error::WrongCredentials),
+        };
+        let token = self.sign_for(&session, stored.account.role, now)?;
         tracing::info!(
             account = %session.account_id,
             session = %session.id,
             kind = session.kind.name(),
+            reused,
             source = %request.source,
             "signed in"
         );
-        Ok(SignedIn { handle, session, token })
+        Ok(SignedIn { handle, session, token, account: stored.account.clone() })
+    }
+
+    /// How long a session of that kind is going to live.
+    fn lifetime(&self, kind: Kind, asked: Option<Duration>) -> Result<Lifetime, Error> {
+        let usual = self.policy.lifetimes.of(kind);
+        let refuse = |rule| Err(Error::InvalidField { field: "lifetime", rule });
+        match asked {
+            None => Ok(usual),
+            Some(asked) if asked.as_micros() == 0 => refuse(Rule::NotPositive),
+            Some(asked) if asked > usual.absolute => refuse(Rule::LongerThanItsKind),
+            Some(asked) => Ok(Lifetime { idle: asked, absolute: asked }),
+        }
     }
 
     /// Exchanges a handle for a token, and moves the end of its session if asked to. The token lives for a minute at
@@ -161,7 +201,7 @@ impl Authority {
         // Read before the session is: what ends from here on makes this exchange old.
         let endings = self.endings();
         let found = self.store.session_by_handle(hash, now).await?.ok_or(Error::SessionInvalid)?;
-        let (mut session, role) = (found.session, found.role);
+        let (mut session, account) = (found.session, found.account);
         if extend {
             let until = session.extended(self.policy.lifetimes.of(session.kind), now);
             session.expires_at =
@@ -177,14 +217,42 @@ impl Authority {
             }
         }
         let token = match known {
-            Some(known) if known.role == role && self.is_good(&known.token, &session, now) => {
+            Some(known)
+                if known.account.role == account.role && self.is_good(&known.token, &session, now) =>
+            {
                 known.token.clone()
             }
-            _ => self.sign(&session, role, now)?,
+            _ => self.sign_for(&session, account.role, now)?,
         };
-        let exchanged = Arc::new(Exchanged { session, token, role, looked_at: now, endings });
+        let exchanged = Arc::new(Exchanged { session, token, account, looked_at: now, endings });
         self.exchanges.insert(hash, Arc::clone(&exchanged));
         Ok(exchanged)
+    }
+
+    /// Replaces a handle, which stops working at once, by a new one of the same form; the lifetime of the session begins anew.
+    ///
+    /// # Errors
+    /// [`Error::SessionInvalid`], [`Error::Forbidden`] for sessions of kinds whose lifetime is not to begin anew,
+    /// [`Error::InvalidField`] for a lifetime that is too long; [`Error::Unavailable`], [`Error::Internal`].
+    pub async fn rotate_session(&self, handle: &str, lifetime: Option<Duration>) -> Result<SignedIn, Error> {
+        let old = Handle::parse(handle).ok_or(Error::SessionInvalid)?;
+        let now = self.clock.now();
+        let found = self.store.session_by_handle(old.hash(), now).await?.ok_or(Error::SessionInvalid)?;
+        if found.session.kind != Kind::Legacy {
+            return Err(Error::Forbidden);
+        }
+        let lifetime = self.lifetime(found.session.kind, lifetime)?;
+        let session = found.session.renewed(lifetime, now);
+        let handle = Handle::generate(old.form())?;
+        let token = self.sign_for(&session, found.account.role, now)?;
+        let rotated = self.store.rotate_session(old.hash(), handle.hash(), &session, now).await;
+        self.exchanges.invalidate(&old.hash());
+        self.forget_exchanges();
+        if !rotated? {
+            return Err(Error::SessionInvalid);
+        }
+        tracing::info!(account = %session.account_id, session = %session.id, "handle replaced");
+        Ok(SignedIn { handle, session, token, account: found.account })
     }
 
     /// Whether an exchange can be answered again as it was.
@@ -197,25 +265,21 @@ impl Authority {
 
     /// Whether a token can be handed out again: nothing longer-lived could be signed, or it lives long enough.
     fn is_good(&self, token: &AccessToken, session: &Session, now: i64) -> bool {
-        let left = token.expires_at - now;
-        let lasts =
-            left > REUSED_ABOVE || (left > 0 && token.expires_at == whole_seconds(session.expires_at));
-        lasts && token.expires_at <= session.expires_at && self.keys.publishes(&token.key_id)
+        let last = token.expires_at > now
+            && token.expires_at == whole_seconds(session.expires_at)
+            && self.keys.publishes(&token.key_id);
+        (last || self.is_lasting(token, now)) && token.expires_at <= session.expires_at
     }
 
-    fn sign(&self, session: &Session, role: Role, now: i64) -> Result<AccessToken, Error> {
-        let end = after(now, self.policy.token_lifetime).min(session.expires_at);
-        let claims = Claims {
-            iss: ISSUER.to_owned(),
-            aud: AUDIENCE.to_owned(),
-            sub: session.account_id.0,
-            sid: session.id.0,
-            kind: session.kind.name().to_owned(),
-            role: role.name().to_owned(),
-            iat: now.div_euclid(1_000_000),
-            exp: end.div_euclid(1_000_000),
-        };
-        self.keys.sign(&claims).map_err(|_| Error::internal("an access token could not be signed"))
+    fn sign_for(&self, session: &Session, role: Role, now: i64) -> Result<AccessToken, Error> {
+        self.sign(&Signing {
+            account: session.account_id,
+            role,
+            session: session.id.0,
+            kind: session.kind.name(),
+            now,
+            end: after(now, self.policy.token_lifetime).min(session.expires_at),
+        })
     }
 
     /// The caller's live sessions, the newest first, and the token of the next page if there is one.

@@ -132,7 +132,7 @@ impl Default for SessionsConfig {
             idle: HumanDuration::from_secs(idle * DAY),
             absolute: HumanDuration::from_secs(absolute * DAY),
         };
-        Self { web: days(7, 30), api: days(90, 90), sync: days(90, 365), legacy: days(5, 180) }
+        Self { web: days(7, 30), api: days(90, 90), sync: days(90, 365), legacy: days(5, 365) }
     }
 }
 
@@ -201,6 +201,15 @@ impl Validate for SigningConfig {
         }
         Ok(())
     }
+}
+
+/// `[delegation]`: who may act for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DelegationConfig {
+    /// Files with the keys shared with those who act for others: each 64 hexadecimal digits. The first one seals, all
+    /// open; the handles of sessions that are reused are derived from them. Nobody acts for others when there are none.
+    pub key_files: Vec<PathBuf>,
 }
 
 /// `[rate_limits]`: how often somebody may try (see [`limits`](crate::limits)). Each process counts for itself.

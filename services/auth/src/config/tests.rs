@@ -22,6 +22,7 @@ fn keys_of_every_section_can_be_set() {
         ("HOLDALL_AUTH__SESSIONS__WEB__IDLE", "1h"),
         ("HOLDALL_AUTH__SESSIONS__SYNC__ABSOLUTE", "100d"),
         ("HOLDALL_AUTH__SIGNING__KEYS_DIR", "/keys"),
+        ("HOLDALL_AUTH__DELEGATION__KEY_FILES", "[\"/keys/one\", \"/keys/two\"]"),
         ("HOLDALL_AUTH__RATE_LIMITS__ENABLED", "false"),
     ])
     .unwrap()
@@ -31,6 +32,7 @@ fn keys_of_every_section_can_be_set() {
     assert_eq!(service.sessions.web.idle, holdall_runtime::config::HumanDuration::from_secs(3_600));
     assert_eq!(service.sessions.web.absolute, SessionsConfig::default().web.absolute);
     assert_eq!(service.sessions.sync.idle, SessionsConfig::default().sync.idle);
+    assert_eq!(service.delegation.key_files, [Path::new("/keys/one"), Path::new("/keys/two")]);
     assert_eq!(service.rate_limits.rates(), None);
     assert!(!service.needs_data_dir());
     assert_eq!(service.clone().within(Path::new("/data")), service);

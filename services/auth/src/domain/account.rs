@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use super::error::{Error, Rule};
 use super::login::{Email, Username};
 
 /// Names an account for ever; a UUIDv7.
@@ -30,6 +31,8 @@ pub enum Role {
     Member,
     /// Also runs the installation.
     Admin,
+    /// Holds what belongs to nobody in particular. Nobody can sign in to it.
+    System,
 }
 
 impl Role {
@@ -38,6 +41,7 @@ impl Role {
         match self {
             Self::Member => "member",
             Self::Admin => "admin",
+            Self::System => "system",
         }
     }
 }
@@ -46,7 +50,7 @@ impl FromStr for Role {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        [Self::Member, Self::Admin].into_iter().find(|role| role.name() == name).ok_or(())
+        [Self::Member, Self::Admin, Self::System].into_iter().find(|role| role.name() == name).ok_or(())
     }
 }
 
@@ -55,12 +59,53 @@ impl FromStr for Role {
 pub struct Account {
     /// Never reused.
     pub id: AccountId,
+    /// Names the account too; from 1 upwards, never reused.
+    pub number: u64,
     /// Unique by its key.
     pub username: Username,
     /// Unique by its key.
     pub email: Option<Email>,
     /// What the account may do.
     pub role: Role,
+    /// What whoever registered the account keeps with it; empty for nothing.
+    pub external_reference: String,
     /// When it was registered, in Unix microseconds.
     pub created_at: i64,
+}
+
+/// Checks what is to be kept with an account: at most 1,024 bytes without control characters.
+///
+/// # Errors
+/// [`Error::InvalidField`] naming `external_reference`.
+pub fn external_reference(given: &str) -> Result<&str, Error> {
+    const BYTES: usize = 1024;
+    let refuse = |rule| Err(Error::InvalidField { field: "external_reference", rule });
+    if given.len() > BYTES {
+        return refuse(Rule::LongerThanBytes(BYTES));
+    }
+    if given.chars().any(char::is_control) {
+        return refuse(Rule::InvisibleCharacter);
+    }
+    Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_found_by_their_names() {
+        for role in [Role::Member, Role::Admin, Role::System] {
+            assert_eq!(role.name().parse(), Ok(role));
+        }
+        assert_eq!("root".parse::<Role>(), Err(()));
+    }
+
+    #[test]
+    fn a_reference_is_short_and_plain() {
+        assert!(external_reference("").is_ok());
+        assert!(external_reference(&"ä".repeat(512)).is_ok());
+        assert!(external_reference(&"ä".repeat(513)).is_err());
+        assert!(external_reference("a\nb").is_err());
+    }
 }

@@ -30,6 +30,16 @@ pub enum Rule {
     UnknownValue,
     /// Is below zero.
     Negative,
+    /// Is not above zero.
+    NotPositive,
+    /// Is a time longer than sessions of the kind may live.
+    LongerThanItsKind,
+    /// Is set, and its caller has not shown that they act for others.
+    WithoutDelegation,
+    /// Is set together with another field that it excludes.
+    TogetherWith(&'static str),
+    /// Is not the name of a system account.
+    NotASystemName,
 }
 
 impl fmt::Display for Rule {
@@ -47,6 +57,11 @@ impl fmt::Display for Rule {
             Self::NotAUuid => f.write_str("must be a UUID"),
             Self::UnknownValue => f.write_str("has a value that is not known"),
             Self::Negative => f.write_str("must not be negative"),
+            Self::NotPositive => f.write_str("must be more than zero"),
+            Self::LongerThanItsKind => f.write_str("must not be longer than sessions of the kind may live"),
+            Self::WithoutDelegation => f.write_str("must not be set without a delegation"),
+            Self::TogetherWith(other) => write!(f, "must not be set together with {other}"),
+            Self::NotASystemName => f.write_str("must have 1 to 32 characters of a-z and -"),
         }
     }
 }
@@ -63,6 +78,12 @@ pub enum Error {
     /// The session is unknown, expired or was ended.
     #[error("the session is not valid")]
     SessionInvalid,
+    /// A delegation is missing, damaged, for something else or expired.
+    #[error("the delegation is not valid")]
+    GrantInvalid,
+    /// The caller may not do this.
+    #[error("not allowed")]
+    Forbidden,
     /// There is no such thing, or it is not the caller's.
     #[error("there is no such thing")]
     NotFound,

@@ -13,8 +13,11 @@ const USERNAME_CHARACTERS: usize = 64;
 /// The most bytes in an e-mail address (RFC 5321, section 4.5.3.1.3, without the angle brackets).
 const EMAIL_BYTES: usize = 254;
 
+/// The most characters in the name of a system account, without what comes before it.
+const SYSTEM_CHARACTERS: usize = 32;
+
 /// A username as it is shown: NFC, 1 to 64 characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Username(String);
 
 /// An e-mail address as it is shown. Nobody has checked that mail to it arrives.
@@ -53,6 +56,18 @@ impl Username {
             return refuse(Rule::InvisibleCharacter);
         }
         Ok(Self(name))
+    }
+
+    /// The username of a system account, `system/<name>`: the slash keeps it apart from all that people can choose.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`] naming `system` for what does not have 1 to 32 characters of `a-z` and `-`.
+    pub fn system(name: &str) -> Result<Self, Error> {
+        let plain = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'-'));
+        if !plain || !(1..=SYSTEM_CHARACTERS).contains(&name.len()) {
+            return Err(Error::InvalidField { field: "system", rule: Rule::NotASystemName });
+        }
+        Ok(Self(format!("system/{name}")))
     }
 
     /// As it is shown.
@@ -97,6 +112,22 @@ impl Email {
             return refuse(Rule::NotAnAddress);
         }
         Ok(Some(Self(address)))
+    }
+
+    /// Takes any text of at most 254 bytes without control characters for an address, exactly as it is; the empty text is
+    /// no address.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAccount`] naming `email` and the rule it breaks.
+    pub fn any(given: &str) -> Result<Option<Self>, Error> {
+        let refuse = |rule| Err(Error::InvalidAccount { field: "email", rule });
+        if given.len() > EMAIL_BYTES {
+            return refuse(Rule::LongerThanBytes(EMAIL_BYTES));
+        }
+        if given.chars().any(char::is_control) {
+            return refuse(Rule::InvisibleCharacter);
+        }
+        Ok(Some(Self(given.to_owned())).filter(|_| !given.is_empty()))
     }
 
     /// As it is shown.
@@ -280,5 +311,27 @@ mod tests {
             assert_eq!(rule(Email::parse(bad)), Rule::InvisibleCharacter, "{bad:?}");
         }
         assert_eq!(rule(Email::parse(&format!("{}@b", "a".repeat(253)))), Rule::LongerThanBytes(254));
+    }
+
+    #[test]
+    fn any_text_can_be_an_address_where_it_is_asked_for() {
+        for given in ["nobody", " a b ", "a@b@c", "system/anonymous", "Zoe\u{308}", &"é".repeat(127)] {
+            assert_eq!(Email::any(given).unwrap().unwrap().as_str(), given);
+        }
+        assert_eq!(Email::any("").unwrap(), None);
+        assert_eq!(rule(Email::any(&"é".repeat(128))), Rule::LongerThanBytes(254));
+        assert_eq!(rule(Email::any("a\nb")), Rule::InvisibleCharacter);
+    }
+
+    #[test]
+    fn nobody_can_be_called_like_a_system_account() {
+        let system = Username::system("open-store").unwrap();
+        assert_eq!(system.as_str(), "system/open-store");
+        assert_eq!(rule(Username::parse(system.as_str())), Rule::Slash);
+        assert!(Username::system(&"a".repeat(32)).is_ok());
+        for bad in ["", "A", "a b", "a/b", "ä", "a1", &"a".repeat(33)] {
+            let refused = Username::system(bad);
+            assert!(matches!(refused, Err(Error::InvalidField { field: "system", .. })), "{bad:?}");
+        }
     }
 }

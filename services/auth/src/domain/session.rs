@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::account::AccountId;
 use super::error::{Error, Rule};
@@ -141,6 +142,13 @@ impl Session {
         }
     }
 
+    /// The session as it is when its lifetime begins anew at `now`.
+    pub(crate) fn renewed(self, lifetime: Lifetime, now: i64) -> Self {
+        let absolute_expires_at = after(now, lifetime.absolute);
+        let expires_at = after(now, lifetime.idle).min(absolute_expires_at);
+        Self { last_used_at: now, expires_at, absolute_expires_at, ..self }
+    }
+
     /// Where an extension at `now` moves the end to: the idle lifetime from now, within the absolute one, and never back.
     pub(crate) fn extended(&self, lifetime: Lifetime, now: i64) -> i64 {
         after(now, lifetime.idle).min(self.absolute_expires_at).max(self.expires_at)
@@ -168,11 +176,28 @@ pub fn device_name(given: &str) -> Result<&str, Error> {
     Ok(given)
 }
 
-/// The secret that a device holds: 256 random bits. Written as `hs_` and 43 characters of base64url, so that scanners for
-/// leaked secrets can know one when they see it. Never printed, and never stored.
-pub struct Handle([u8; 32]);
+/// The secret that a device holds. Never printed, and never stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Handle(Bits);
 
-/// What is stored of a [`Handle`]: its SHA-256. A fast hash is enough, for nobody can guess 256 random bits.
+#[derive(Clone, PartialEq, Eq)]
+enum Bits {
+    Long([u8; 32]),
+    Uuid(Uuid),
+}
+
+/// How a [`Handle`] is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HandleForm {
+    /// 256 random bits as `hs_` and 43 characters of base64url, so that scanners for leaked secrets can know one when they
+    /// see it.
+    #[default]
+    Long,
+    /// 122 random bits as a UUID, version 4 (RFC 9562), in lower case with hyphens.
+    Uuid,
+}
+
+/// What is stored of a [`Handle`]: its SHA-256. A fast hash is enough, for nobody can guess 122 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HandleHash(pub(crate) [u8; 32]);
 
@@ -183,27 +208,57 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error::Internal`] when the generator fails.
-    pub fn generate() -> Result<Self, Error> {
+    pub fn generate(form: HandleForm) -> Result<Self, Error> {
         let mut bits = [0; 32];
         getrandom::fill(&mut bits)
             .map_err(|_| Error::internal("the operating system gave no random bytes"))?;
-        Ok(Self(bits))
+        Ok(Self::of(form, bits))
+    }
+
+    /// The one that is made of `bits`, which nobody must be able to guess.
+    pub(crate) fn of(form: HandleForm, bits: [u8; 32]) -> Self {
+        Self(match form {
+            HandleForm::Long => Bits::Long(bits),
+            HandleForm::Uuid => {
+                let mut half = [0; 16];
+                half.iter_mut().zip(bits).for_each(|(to, from)| *to = from);
+                Bits::Uuid(uuid::Builder::from_random_bytes(half).into_uuid())
+            }
+        })
     }
 
     /// Reads what a device sent; `None` for what was never given out.
     pub fn parse(text: &str) -> Option<Self> {
-        let bits = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
-        Some(Self(bits.try_into().ok()?))
+        if let Some(text) = text.strip_prefix(PREFIX) {
+            let bits = URL_SAFE_NO_PAD.decode(text).ok()?;
+            return Some(Self(Bits::Long(bits.try_into().ok()?)));
+        }
+        let uuid: Hyphenated = text.parse().ok()?;
+        Some(Self(Bits::Uuid(uuid.into_uuid())))
+    }
+
+    /// How it is written.
+    pub fn form(&self) -> HandleForm {
+        match self.0 {
+            Bits::Long(_) => HandleForm::Long,
+            Bits::Uuid(_) => HandleForm::Uuid,
+        }
     }
 
     /// The text that the device keeps. Secret.
     pub fn reveal(&self) -> String {
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0))
+        match &self.0 {
+            Bits::Long(bits) => format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bits)),
+            Bits::Uuid(uuid) => uuid.to_string(),
+        }
     }
 
     /// What is stored of it.
     pub fn hash(&self) -> HandleHash {
-        HandleHash(Sha256::digest(self.0).into())
+        HandleHash(match &self.0 {
+            Bits::Long(bits) => Sha256::digest(bits).into(),
+            Bits::Uuid(uuid) => Sha256::digest(uuid.as_bytes()).into(),
+        })
     }
 }
 
@@ -256,16 +311,27 @@ mod tests {
 
     #[test]
     fn a_handle_is_read_back_and_hashes_alike() {
-        let handle = Handle::generate().unwrap();
-        let text = handle.reveal();
-        assert_eq!(text.len(), 46);
-        assert_eq!(Handle::parse(&text).unwrap().hash(), handle.hash());
-        assert_ne!(Handle::generate().unwrap().hash(), handle.hash());
+        for (form, length) in [(HandleForm::Long, 46), (HandleForm::Uuid, 36)] {
+            let handle = Handle::generate(form).unwrap();
+            let text = handle.reveal();
+            assert_eq!(text.len(), length);
+            assert_eq!(handle.form(), form);
+            assert_eq!(Handle::parse(&text).unwrap().hash(), handle.hash());
+            assert_ne!(Handle::generate(form).unwrap().hash(), handle.hash());
+        }
+    }
+
+    #[test]
+    fn a_handle_can_have_the_form_of_a_uuid_of_version_4() {
+        let text = Handle::of(HandleForm::Uuid, [0xff; 32]).reveal();
+        assert_eq!(text, "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(Handle::parse(&text.to_uppercase()).unwrap().hash(), Handle::parse(&text).unwrap().hash());
     }
 
     #[test]
     fn what_is_no_handle_is_not_read() {
-        let text = Handle::generate().unwrap().reveal();
+        let text = Handle::generate(HandleForm::Long).unwrap().reveal();
+        let uuid = Handle::generate(HandleForm::Uuid).unwrap().reveal();
         let long = format!("{text}A");
         for bad in [
             "",
@@ -276,6 +342,11 @@ mod tests {
             "hs_%",
             &format!("{text}="),
             &text.replace("hs_", "HS_"),
+            &format!("hs_{uuid}"),
+            &uuid.replace('-', ""),
+            &format!("{{{uuid}}}"),
+            &format!("urn:uuid:{uuid}"),
+            &uuid[1..],
         ] {
             assert!(Handle::parse(bad).is_none(), "{bad}");
         }
@@ -283,7 +354,7 @@ mod tests {
 
     #[test]
     fn neither_handle_nor_hash_nor_token_is_printed() {
-        let handle = Handle([0xab; 32]);
+        let handle = Handle::of(HandleForm::Long, [0xab; 32]);
         let token = AccessToken { token: "eyJabc".into(), key_id: "k".into(), expires_at: 7 };
         let printed = format!("{handle:?} {:?} {token:?}", handle.hash());
         assert_eq!(printed, "Handle(…) HandleHash(…) AccessToken { expires_at: 7, .. }");
@@ -304,6 +375,17 @@ mod tests {
         session.expires_at = 20 * DAY_US;
         assert_eq!(session.extended(lifetime, DAY_US), 20 * DAY_US);
         assert_eq!(session.extended(lifetime, -DAY_US), 20 * DAY_US);
+    }
+
+    #[test]
+    fn a_renewed_session_lives_as_long_as_one_that_starts() {
+        let old = session(7, 30);
+        let lifetime = Lifetime { idle: DAY * 9, absolute: DAY * 10 };
+        let renewed = old.clone().renewed(lifetime, 20 * DAY_US);
+        assert_eq!((renewed.expires_at, renewed.absolute_expires_at), (29 * DAY_US, 30 * DAY_US));
+        assert_eq!((renewed.last_used_at, renewed.created_at), (20 * DAY_US, old.created_at));
+        let short = Lifetime { idle: DAY * 2, absolute: DAY };
+        assert_eq!(renewed.renewed(short, 0).expires_at, DAY_US);
     }
 
     #[test]

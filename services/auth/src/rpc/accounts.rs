@@ -5,7 +5,8 @@ use std::sync::Arc;
 use holdall_proto::auth::v1::account_service_server::AccountService;
 use holdall_proto::auth::v1::{
     ChangeEmailRequest, ChangeEmailResponse, ChangePasswordRequest, ChangePasswordResponse,
-    GetAccountRequest, GetAccountResponse, RegisterRequest, RegisterResponse,
+    DeleteAccountRequest, DeleteAccountResponse, GetAccountRequest, GetAccountResponse,
+    GetImportedCredentialRequest, GetImportedCredentialResponse, RegisterRequest, RegisterResponse,
 };
 use holdall_runtime::token::caller;
 use tonic::{Request, Response, Status};
@@ -22,14 +23,7 @@ impl AccountService for Accounts {
         &self,
         request: Request<RegisterRequest>,
     ) -> Result<Response<RegisterResponse>, Status> {
-        let request = request.into_inner();
-        let registration = self.0.registration(
-            &request.username,
-            &request.email,
-            &request.password,
-            request.idempotency_key,
-            &request.client_address,
-        )?;
+        let registration = self.0.registration(&convert::form(request.get_ref()))?;
         let account = self.0.register(registration).await?;
         Ok(Response::new(RegisterResponse { account: Some(convert::account(&account)) }))
     }
@@ -54,6 +48,7 @@ impl AccountService for Accounts {
                 &caller,
                 &request.current_password,
                 &request.new_password,
+                &request.imported_credential,
                 &request.client_address,
             )
             .await?;
@@ -68,8 +63,35 @@ impl AccountService for Accounts {
         let request = request.into_inner();
         let account = self
             .0
-            .change_email(&caller, &request.current_password, &request.email, &request.client_address)
+            .change_email(
+                &caller,
+                &request.current_password,
+                &request.email,
+                request.any_email,
+                &request.client_address,
+            )
             .await?;
         Ok(Response::new(ChangeEmailResponse { account: Some(convert::account(&account)) }))
+    }
+
+    async fn delete_account(
+        &self,
+        request: Request<DeleteAccountRequest>,
+    ) -> Result<Response<DeleteAccountResponse>, Status> {
+        let caller = convert::caller(caller(&request)?);
+        let request = request.get_ref();
+        self.0.delete_account(&caller, &request.current_password, &request.client_address).await?;
+        Ok(Response::new(DeleteAccountResponse {}))
+    }
+
+    async fn get_imported_credential(
+        &self,
+        request: Request<GetImportedCredentialRequest>,
+    ) -> Result<Response<GetImportedCredentialResponse>, Status> {
+        let caller = convert::caller(caller(&request)?);
+        let credential = self.0.imported_credential(&caller).await?;
+        Ok(Response::new(GetImportedCredentialResponse {
+            imported_credential: credential.reveal().to_owned(),
+        }))
     }
 }

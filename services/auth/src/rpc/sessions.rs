@@ -6,6 +6,7 @@ use holdall_proto::auth::v1::session_service_server::SessionService;
 use holdall_proto::auth::v1::{
     CreateSessionRequest, CreateSessionResponse, ExchangeSessionRequest, ExchangeSessionResponse,
     ListSessionsRequest, ListSessionsResponse, RevokeSessionRequest, RevokeSessionResponse,
+    RotateSessionRequest, RotateSessionResponse,
 };
 use holdall_runtime::token::caller;
 use tonic::{Request, Response, Status};
@@ -23,18 +24,24 @@ impl SessionService for Sessions {
         request: Request<CreateSessionRequest>,
     ) -> Result<Response<CreateSessionResponse>, Status> {
         let request = request.into_inner();
-        let sign_in = SignIn::new(
-            &request.login,
-            &request.password,
-            convert::kind(request.kind)?,
-            &request.device_name,
-            &request.client_address,
-        )?;
+        let sign_in = SignIn {
+            lifetime: convert::lifetime(request.lifetime)?,
+            form: convert::handle_form(request.uuid_handle),
+            reuse: request.reuse,
+            ..SignIn::new(
+                &request.login,
+                &request.password,
+                convert::kind(request.kind)?,
+                &request.device_name,
+                &request.client_address,
+            )?
+        };
         let signed_in = self.0.sign_in(sign_in).await?;
         Ok(Response::new(CreateSessionResponse {
             handle: signed_in.handle.reveal(),
             session: Some(convert::session(&signed_in.session)),
             access_token: Some(convert::access_token(&signed_in.token)),
+            account: Some(convert::account(&signed_in.account)),
         }))
     }
 
@@ -47,6 +54,22 @@ impl SessionService for Sessions {
         Ok(Response::new(ExchangeSessionResponse {
             session: Some(convert::session(&exchanged.session)),
             access_token: Some(convert::access_token(&exchanged.token)),
+            account: Some(convert::account(&exchanged.account)),
+        }))
+    }
+
+    async fn rotate_session(
+        &self,
+        request: Request<RotateSessionRequest>,
+    ) -> Result<Response<RotateSessionResponse>, Status> {
+        let request = request.into_inner();
+        let lifetime = convert::lifetime(request.lifetime)?;
+        let signed_in = self.0.rotate_session(&request.handle, lifetime).await?;
+        Ok(Response::new(RotateSessionResponse {
+            handle: signed_in.handle.reveal(),
+            session: Some(convert::session(&signed_in.session)),
+            access_token: Some(convert::access_token(&signed_in.token)),
+            account: Some(convert::account(&signed_in.account)),
         }))
     }
 

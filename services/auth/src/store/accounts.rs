@@ -2,16 +2,18 @@
 
 use holdall_sql::{Transaction, retry, sql};
 
-use super::{Store, StoredAccount, account_columns, corrupt, stored_account, uuid};
-use crate::domain::{Account, AccountId, Email, Error, LoginKey, SessionId};
+use super::{Store, StoredAccount, account_columns, corrupt, number, stored_account, uuid};
+use crate::domain::{Account, AccountId, Email, Error, LoginKey, SessionId, Username};
 use crate::password::Credential;
 
 /// An account to be.
 pub struct NewAccount<'a> {
-    /// What is shown of it.
+    /// What is shown of it. Its number is not looked at: it is assigned here.
     pub account: &'a Account,
     /// What its password is compared with.
     pub credential: &'a Credential,
+    /// Whether that was imported.
+    pub imported: bool,
     /// What makes a repetition recognisable, if that is wanted.
     pub repeatable: Option<&'a Repeatable>,
 }
@@ -21,7 +23,7 @@ pub struct NewAccount<'a> {
 pub struct Repeatable {
     /// The key that the caller chose.
     pub key: String,
-    /// A hash of what was asked, without the password.
+    /// A hash of what was asked, without a password.
     pub fingerprint: [u8; 32],
     /// Keys used before this time may be used again.
     pub forgotten_before: i64,
@@ -31,13 +33,32 @@ pub struct Repeatable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Registered {
     /// There is a new account.
-    New,
+    New {
+        /// The number that it got.
+        number: u64,
+    },
     /// Another account has the username.
     UsernameTaken,
     /// Another account has the address.
     EmailTaken,
     /// The idempotency key was used before.
     Repeated,
+}
+
+/// Another credential for an account.
+pub struct CredentialChange<'a> {
+    /// The account.
+    pub account: AccountId,
+    /// The credential that it must have now; `None` for whichever it has.
+    pub old: Option<&'a Credential>,
+    /// What its password is going to be compared with.
+    pub new: &'a Credential,
+    /// Whether that was imported.
+    pub imported: bool,
+    /// The one session that does not end; nil for none.
+    pub keep: SessionId,
+    /// When.
+    pub now: i64,
 }
 
 /// How a change of address went.
@@ -66,6 +87,54 @@ impl Store {
         .fetch_optional(&self.db)
         .await?;
         row.as_ref().map(stored_account).transpose()
+    }
+
+    /// The account of that username; addresses do not count.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Internal`].
+    pub async fn account_by_username(&self, key: &LoginKey) -> Result<Option<StoredAccount>, Error> {
+        let row = sql(concat!(
+            "SELECT ",
+            account_columns!(),
+            " FROM logins l JOIN accounts a ON a.id = l.account_id WHERE l.key = $1 AND l.kind = 'username'"
+        ))
+        .bind(key.as_str())
+        .fetch_optional(&self.db)
+        .await?;
+        row.as_ref().map(stored_account).transpose()
+    }
+
+    /// The system account of that name.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Internal`].
+    pub async fn system_account(&self, name: &Username) -> Result<Option<StoredAccount>, Error> {
+        let row = sql(concat!(
+            "SELECT ",
+            account_columns!(),
+            " FROM accounts a WHERE a.username = $1 AND a.role = 'system'"
+        ))
+        .bind(name.as_str())
+        .fetch_optional(&self.db)
+        .await?;
+        row.as_ref().map(stored_account).transpose()
+    }
+
+    /// Adds a system account, which has no login, and returns its number; `None` when there is one of that name.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn add_system_account(&self, new: &NewAccount<'_>) -> Result<Option<u64>, Error> {
+        retry(async || {
+            let mut tx = self.db.begin().await?;
+            let number = insert_account(&mut tx, new).await?;
+            if number.is_some() {
+                tx.commit().await?;
+            }
+            Ok(number)
+        })
+        .await
     }
 
     /// The account, if that session of it lives at `now` and it may sign in.
@@ -113,7 +182,7 @@ impl Store {
         retry(async || {
             let mut tx = self.db.begin().await?;
             let outcome = insert(&mut tx, new).await?;
-            if outcome == Registered::New {
+            if matches!(outcome, Registered::New { .. }) {
                 tx.commit().await?;
             }
             Ok(outcome)
@@ -135,37 +204,63 @@ impl Store {
         row.map(|row| Ok((row.get(0)?, AccountId(uuid(&row.get::<String>(1)?)?)))).transpose()
     }
 
-    /// Replaces the credential and ends all sessions of the account but `keep`. False when the credential is no longer
-    /// `old`.
+    /// Replaces the credential and ends all sessions of the account but one. False when the account is gone or has another
+    /// credential than it must have.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn change_credential(
-        &self,
-        account: AccountId,
-        old: &Credential,
-        new: &Credential,
-        keep: SessionId,
-        now: i64,
-    ) -> Result<bool, Error> {
+    pub async fn change_credential(&self, change: &CredentialChange<'_>) -> Result<bool, Error> {
         retry(async || {
             let mut tx = self.db.begin().await?;
-            let changed = sql("UPDATE accounts SET credential = $3 WHERE id = $1 AND credential = $2")
-                .bind(account.to_string())
-                .bind(&old.0)
-                .bind(&new.0)
-                .execute(&mut tx)
-                .await?;
+            let changed = sql("UPDATE accounts SET credential = $3, imported = $4 \
+                               WHERE id = $1 AND credential = COALESCE($2, credential)")
+            .bind(change.account.to_string())
+            .bind(change.old.map(Credential::reveal))
+            .bind(change.new.reveal())
+            .bind(change.imported.then_some(change.new.reveal()))
+            .execute(&mut tx)
+            .await?;
             if changed == 0 {
                 return Ok(false);
             }
             sql("UPDATE sessions SET revoked_at = $3, expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END \
                  WHERE account_id = $1 AND id <> $2 AND revoked_at IS NULL")
-            .bind(account.to_string())
-            .bind(keep.to_string())
-            .bind(now)
+            .bind(change.account.to_string())
+            .bind(change.keep.to_string())
+            .bind(change.now)
             .execute(&mut tx)
             .await?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Deletes an account with its logins, sessions and registrations. False when it is gone already, or has another
+    /// credential than `credential`, where that is given.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn delete_account(
+        &self,
+        account: AccountId,
+        credential: Option<&Credential>,
+    ) -> Result<bool, Error> {
+        retry(async || {
+            let mut tx = self.db.begin().await?;
+            // Logins and sessions go along.
+            let deleted = sql("DELETE FROM accounts WHERE id = $1 AND credential = COALESCE($2, credential)")
+                .bind(account.to_string())
+                .bind(credential.map(Credential::reveal))
+                .execute(&mut tx)
+                .await?;
+            if deleted == 0 {
+                return Ok(false);
+            }
+            sql("DELETE FROM registrations WHERE account_id = $1")
+                .bind(account.to_string())
+                .execute(&mut tx)
+                .await?;
             tx.commit().await?;
             Ok(true)
         })
@@ -233,16 +328,7 @@ async fn insert(tx: &mut Transaction, new: &NewAccount<'_>) -> Result<Registered
             return Ok(Registered::Repeated);
         }
     }
-    sql("INSERT INTO accounts (id, username, email, credential, role, state, created_at) \
-         VALUES ($1, $2, $3, $4, $5, 'active', $6)")
-    .bind(account.id.to_string())
-    .bind(account.username.as_str())
-    .bind(account.email.as_ref().map(Email::as_str))
-    .bind(&new.credential.0)
-    .bind(account.role.name())
-    .bind(account.created_at)
-    .execute(&mut *tx)
-    .await?;
+    let number = insert_account(tx, new).await?.ok_or_else(corrupt)?;
     if !claim(tx, &account.username.key(), account.id, "username").await? {
         return Ok(Registered::UsernameTaken);
     }
@@ -251,7 +337,32 @@ async fn insert(tx: &mut Transaction, new: &NewAccount<'_>) -> Result<Registered
     {
         return Ok(Registered::EmailTaken);
     }
-    Ok(Registered::New)
+    Ok(Registered::New { number })
+}
+
+/// Adds the row of an account with the next number. `None` when there is a system account of its name, if it is one.
+async fn insert_account(tx: &mut Transaction, new: &NewAccount<'_>) -> Result<Option<u64>, Error> {
+    let account = new.account;
+    // Locks the counter until the transaction ends: a number is only given out again when nobody got it.
+    let next = sql("UPDATE counters SET value = value + 1 WHERE name = 'accounts' RETURNING value")
+        .fetch_one(&mut *tx)
+        .await?
+        .get::<i64>(0)?;
+    let inserted = sql("INSERT INTO accounts (id, number, username, email, credential, imported, role, state, \
+                        external_reference, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9) \
+                        ON CONFLICT (username) WHERE role = 'system' DO NOTHING")
+    .bind(account.id.to_string())
+    .bind(next)
+    .bind(account.username.as_str())
+    .bind(account.email.as_ref().map(Email::as_str))
+    .bind(new.credential.reveal())
+    .bind(new.imported.then_some(new.credential.reveal()))
+    .bind(account.role.name())
+    .bind(&account.external_reference)
+    .bind(account.created_at)
+    .execute(tx)
+    .await?;
+    (inserted == 1).then(|| number(next)).transpose()
 }
 
 /// Takes a key for an account. An account whose username is its address has one key for both. False when another account

@@ -1,9 +1,9 @@
 //! Sessions.
 
-use holdall_sql::{Row, retry, sql};
+use holdall_sql::{Row, Transaction, retry, sql};
 
-use super::{Store, corrupt, role, uuid};
-use crate::domain::{AccountId, Error, HandleHash, Role, Session, SessionId};
+use super::{ACCOUNT_COLUMNS, Store, account_columns, corrupt, fixed, stored_account, uuid};
+use crate::domain::{Account, AccountId, Error, HandleHash, Session, SessionId};
 use crate::password::Credential;
 
 /// A session to be.
@@ -16,15 +16,39 @@ pub struct NewSession<'a> {
     pub credential: &'a Credential,
     /// What to replace that credential with.
     pub stronger: Option<&'a Credential>,
+    /// Where a live session of the same account, kind and device name will do that was begun with this set too: whether
+    /// the handle of one, by its hash, can be told again.
+    pub reuse: Option<&'a (dyn Fn(SessionId, HandleHash) -> bool + Send + Sync)>,
+    /// How many live sessions the account may have; the oldest ones beyond that end.
+    pub most: u32,
 }
 
-/// A session that lives, and what its account may do.
+/// How the beginning of a session went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionAdded {
+    /// It began.
+    Begun {
+        /// How many others ended, because there were too many.
+        ended: u64,
+    },
+    /// One that lives will do.
+    Reused {
+        /// As it is now.
+        session: Session,
+        /// By what it is found.
+        handle: HandleHash,
+    },
+    /// The account has another credential by now, is disabled or gone.
+    Refused,
+}
+
+/// A session that lives, and its account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundSession {
     /// The session.
     pub session: Session,
-    /// The role of its account now.
-    pub role: Role,
+    /// Its account now.
+    pub account: Account,
 }
 
 /// Where a page of sessions ends: the time of creation and the id of its last one.
@@ -36,42 +60,54 @@ macro_rules! session_columns {
     };
 }
 
+/// How many columns that are.
+const SESSION_COLUMNS: usize = 8;
+
 fn session(row: &Row) -> Result<Session, Error> {
+    session_from(row, 0)
+}
+
+/// The session in the columns from `first` on.
+fn session_from(row: &Row, first: usize) -> Result<Session, Error> {
     Ok(Session {
-        id: SessionId(uuid(&row.get::<String>(0)?)?),
-        account_id: AccountId(uuid(&row.get::<String>(1)?)?),
-        kind: row.get::<String>(2)?.parse().map_err(|()| corrupt())?,
-        device_name: row.get(3)?,
-        created_at: row.get(4)?,
-        last_used_at: row.get(5)?,
-        expires_at: row.get(6)?,
-        absolute_expires_at: row.get(7)?,
+        id: SessionId(uuid(&row.get::<String>(first)?)?),
+        account_id: AccountId(uuid(&row.get::<String>(first + 1)?)?),
+        kind: row.get::<String>(first + 2)?.parse().map_err(|()| corrupt())?,
+        device_name: row.get(first + 3)?,
+        created_at: row.get(first + 4)?,
+        last_used_at: row.get(first + 5)?,
+        expires_at: row.get(first + 6)?,
+        absolute_expires_at: row.get(first + 7)?,
     })
 }
 
 impl Store {
-    /// Adds a session. False when the account has another credential by now, is disabled or gone.
+    /// Adds a session, or finds the one that is to be reused.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn add_session(&self, new: &NewSession<'_>) -> Result<bool, Error> {
+    /// [`Error::Unavailable`], [`Error::Internal`].
+    pub async fn add_session(&self, new: &NewSession<'_>) -> Result<SessionAdded, Error> {
         let session = new.session;
         retry(async || {
             let mut tx = self.db.begin().await?;
-            // Locks the account's row: a change of password comes before or after, and never in between.
+            // Locks the account's row: a change of password or another sign-in comes before or after, and never in between.
             let signed_in = sql("UPDATE accounts SET signed_in_at = $3, credential = COALESCE($4, credential) \
                                  WHERE id = $1 AND credential = $2 AND state = 'active'")
             .bind(session.account_id.to_string())
-            .bind(&new.credential.0)
+            .bind(new.credential.reveal())
             .bind(session.created_at)
-            .bind(new.stronger.map(|credential| credential.0.as_str()))
+            .bind(new.stronger.map(Credential::reveal))
             .execute(&mut tx)
             .await?;
             if signed_in == 0 {
-                return Ok(false);
+                return Ok(SessionAdded::Refused);
+            }
+            if let Some((session, handle)) = reusable(&mut tx, new).await? {
+                tx.commit().await?;
+                return Ok(SessionAdded::Reused { session, handle });
             }
             sql("INSERT INTO sessions (id, account_id, handle_hash, kind, device_name, created_at, last_used_at, \
-                 expires_at, absolute_expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+                 expires_at, absolute_expires_at, reusable) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
             .bind(session.id.to_string())
             .bind(session.account_id.to_string())
             .bind(new.handle.0)
@@ -81,10 +117,21 @@ impl Store {
             .bind(session.last_used_at)
             .bind(session.expires_at)
             .bind(session.absolute_expires_at)
+            .bind(new.reuse.is_some())
+            .execute(&mut tx)
+            .await?;
+            let ended = sql("UPDATE sessions SET revoked_at = $2, expires_at = $2 WHERE id IN \
+                             (SELECT id FROM sessions WHERE account_id = $1 AND revoked_at IS NULL AND expires_at > $2 \
+                             AND id <> $3 ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5)")
+            .bind(session.account_id.to_string())
+            .bind(session.created_at)
+            .bind(session.id.to_string())
+            .bind(i64::MAX)
+            .bind(new.most.saturating_sub(1))
             .execute(&mut tx)
             .await?;
             tx.commit().await?;
-            Ok(true)
+            Ok(SessionAdded::Begun { ended })
         })
         .await
     }
@@ -100,16 +147,21 @@ impl Store {
     ) -> Result<Option<FoundSession>, Error> {
         let row = sql(concat!(
             "SELECT ",
+            account_columns!(),
+            ", ",
             session_columns!(),
-            ", a.role FROM sessions s JOIN accounts a ON a.id = s.account_id",
+            " FROM sessions s JOIN accounts a ON a.id = s.account_id",
             " WHERE s.handle_hash = $1 AND s.revoked_at IS NULL AND s.expires_at > $2 AND a.state = 'active'"
         ))
         .bind(handle.0)
         .bind(now)
         .fetch_optional(&self.db)
         .await?;
-        row.map(|row| Ok(FoundSession { session: session(&row)?, role: role(&row.get::<String>(8)?)? }))
-            .transpose()
+        row.map(|row| {
+            let session = session_from(&row, ACCOUNT_COLUMNS)?;
+            Ok(FoundSession { session, account: stored_account(&row)?.account })
+        })
+        .transpose()
     }
 
     /// Moves the end of a live session to `expires_at`, if that is later, and notes its use. Returns the end as it is
@@ -137,6 +189,37 @@ impl Store {
             let expires_at = row.get(0)?;
             tx.commit().await?;
             Ok(Some(expires_at))
+        })
+        .await
+    }
+
+    /// Replaces the handle of a live session by `new`, and its lifetime by that of `rotated`. False when the session has ended,
+    /// or has another handle by now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn rotate_session(
+        &self,
+        old: HandleHash,
+        new: HandleHash,
+        rotated: &Session,
+        now: i64,
+    ) -> Result<bool, Error> {
+        retry(async || {
+            let mut tx = self.db.begin().await?;
+            let replaced = sql("UPDATE sessions SET handle_hash = $3, last_used_at = $4, expires_at = $5, \
+                                absolute_expires_at = $6 \
+                                WHERE id = $1 AND handle_hash = $2 AND revoked_at IS NULL AND expires_at > $4")
+            .bind(rotated.id.to_string())
+            .bind(old.0)
+            .bind(new.0)
+            .bind(now)
+            .bind(rotated.expires_at)
+            .bind(rotated.absolute_expires_at)
+            .execute(&mut tx)
+            .await?;
+            tx.commit().await?;
+            Ok(replaced == 1)
         })
         .await
     }
@@ -221,4 +304,38 @@ impl Store {
         })
         .await
     }
+}
+
+/// The newest live session that can stand in for the new one, with its use noted.
+async fn reusable(
+    tx: &mut Transaction,
+    new: &NewSession<'_>,
+) -> Result<Option<(Session, HandleHash)>, Error> {
+    let Some(fits) = new.reuse else { return Ok(None) };
+    let (wanted, now) = (new.session, new.session.created_at);
+    let rows = sql(concat!(
+        "SELECT ",
+        session_columns!(),
+        ", s.handle_hash FROM sessions s WHERE s.account_id = $1 AND s.revoked_at IS NULL AND s.expires_at > $2",
+        " AND s.reusable = 1 AND s.kind = $3 AND s.device_name = $4 ORDER BY s.created_at DESC, s.id DESC"
+    ))
+    .bind(wanted.account_id.to_string())
+    .bind(now)
+    .bind(wanted.kind.name())
+    .bind(&wanted.device_name)
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in rows {
+        let (mut session, handle) = (session(&row)?, HandleHash(fixed(row.get(SESSION_COLUMNS)?)?));
+        if fits(session.id, handle) {
+            sql("UPDATE sessions SET last_used_at = $2 WHERE id = $1")
+                .bind(session.id.to_string())
+                .bind(now)
+                .execute(tx)
+                .await?;
+            session.last_used_at = now;
+            return Ok(Some((session, handle)));
+        }
+    }
+    Ok(None)
 }

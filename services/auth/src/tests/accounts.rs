@@ -1,7 +1,8 @@
 use std::collections::HashSet;
 
 use holdall_proto::auth::v1::{
-    ChangeEmailRequest, ChangePasswordRequest, GetAccountRequest, RegisterRequest, Role,
+    Account, ChangeEmailRequest, ChangePasswordRequest, DeleteAccountRequest, GetAccountRequest,
+    RegisterRequest, Role,
 };
 use holdall_runtime::status::{field_violations, retry_after};
 
@@ -21,7 +22,7 @@ async fn change_password(
     let request = ChangePasswordRequest {
         current_password: current.into(),
         new_password: new.into(),
-        client_address: String::new(),
+        ..ChangePasswordRequest::default()
     };
     auth.accounts().change_password(by(session, request)).await.map(drop)
 }
@@ -61,6 +62,8 @@ async fn broken_rules_are_named_by_field() {
         (RegisterRequest { idempotency_key: "k".repeat(256), ..good() }, "idempotency_key"),
         (RegisterRequest { idempotency_key: "a\0".into(), ..good() }, "idempotency_key"),
         (RegisterRequest { client_address: "somewhere".into(), ..good() }, "client_address"),
+        (RegisterRequest { external_reference: "x".repeat(1025), ..good() }, "external_reference"),
+        (RegisterRequest { external_reference: "a\nb".into(), ..good() }, "external_reference"),
     ] {
         let status = auth.accounts().register(request).await.unwrap_err();
         assert_eq!(reason_of(&status).as_deref(), Some("INVALID_FIELD"));
@@ -107,6 +110,7 @@ async fn a_registration_can_be_repeated_with_its_key() {
         RegisterRequest { username: "alicia".into(), ..request() },
         RegisterRequest { email: String::new(), ..request() },
         RegisterRequest { password: "wrong horse".into(), ..request() },
+        RegisterRequest { external_reference: "/homes/alice".into(), ..request() },
     ] {
         assert_eq!(
             refusal(register(&auth, other).await),
@@ -180,7 +184,7 @@ async fn an_address_is_changed_by_whoever_knows_the_password() {
         let request = ChangeEmailRequest {
             current_password: password.into(),
             email: email.into(),
-            client_address: String::new(),
+            ..ChangeEmailRequest::default()
         };
         let answer = auth.accounts().change_email(by(session, request)).await?;
         Ok::<_, Status>(answer.into_inner().account.unwrap().email)
@@ -237,4 +241,118 @@ async fn registrations_from_one_source_are_limited() {
         expected(Code::ResourceExhausted, "RATE_LIMITED")
     );
     register(&auth, from(10, "192.0.2.2")).await.unwrap();
+}
+
+async fn delete(auth: &Auth, session: &CreateSessionResponse, password: &str) -> Result<(), Status> {
+    let request = DeleteAccountRequest { current_password: password.into(), client_address: String::new() };
+    auth.accounts().delete_account(by(session, request)).await.map(drop)
+}
+
+#[tokio::test]
+async fn accounts_have_numbers_and_what_was_kept_with_them() {
+    let auth = Auth::start().await;
+    let register = async |username: &str| {
+        let request =
+            RegisterRequest { external_reference: format!("/homes/{username}"), ..registration(username) };
+        Ok::<_, Status>(auth.accounts().register(request).await?.into_inner().account.unwrap())
+    };
+    let first = register("alice").await.unwrap();
+    assert_eq!((first.number, first.external_reference.as_str()), (1, "/homes/alice"));
+    register("ALICE").await.unwrap_err();
+    let second = register("bob").await.unwrap();
+    assert!(second.number > 1);
+    let session = auth.sign_in("alice", PASSWORD).await.unwrap();
+    assert_eq!(session.account.as_ref(), Some(&first));
+    assert_eq!(auth.exchange(&session.handle).await.unwrap().account, Some(first));
+}
+
+#[tokio::test]
+async fn an_account_is_deleted_by_whoever_knows_the_password() {
+    let auth = Auth::start().await;
+    let request = RegisterRequest {
+        email: "alice@example.org".into(),
+        idempotency_key: "k1".into(),
+        ..registration("alice")
+    };
+    let made: Account =
+        auth.accounts().register(request.clone()).await.unwrap().into_inner().account.unwrap();
+    let (alice, other) =
+        (auth.sign_in("alice", PASSWORD).await.unwrap(), auth.sign_in("alice", PASSWORD).await.unwrap());
+    let bob = auth.person("bob").await;
+    for session in [&alice, &other, &bob] {
+        auth.exchange(&session.handle).await.unwrap();
+    }
+    for wrong in ["", "wrong horse"] {
+        assert_eq!(
+            refusal(delete(&auth, &alice, wrong).await),
+            expected(Code::Unauthenticated, "WRONG_CREDENTIALS")
+        );
+    }
+    assert_eq!(
+        refusal(delete(&auth, &alice, &"x".repeat(1025)).await),
+        expected(Code::InvalidArgument, "INVALID_FIELD")
+    );
+    auth.exchange(&other.handle).await.unwrap();
+
+    delete(&auth, &alice, PASSWORD).await.unwrap();
+    for session in [&alice, &other] {
+        assert_eq!(
+            refusal(auth.exchange(&session.handle).await),
+            expected(Code::Unauthenticated, "SESSION_INVALID")
+        );
+        assert_eq!(
+            refusal(auth.accounts().get_account(by(session, GetAccountRequest {})).await),
+            expected(Code::NotFound, "NOT_FOUND")
+        );
+    }
+    assert_eq!(
+        refusal(delete(&auth, &alice, PASSWORD).await),
+        expected(Code::Unauthenticated, "SESSION_INVALID")
+    );
+    for login in ["alice", "alice@example.org"] {
+        assert_eq!(
+            refusal(auth.sign_in(login, PASSWORD).await),
+            expected(Code::Unauthenticated, "WRONG_CREDENTIALS")
+        );
+    }
+    auth.exchange(&bob.handle).await.unwrap();
+
+    let again = auth.accounts().register(request).await.unwrap().into_inner().account.unwrap();
+    assert_ne!(again.account_id, made.account_id);
+    assert!(again.number > made.number);
+}
+
+#[tokio::test]
+async fn guessing_the_password_to_delete_with_is_limited() {
+    let mut config = config();
+    config.rate_limits.enabled = true;
+    let auth = Auth::with(config).await;
+    let alice = auth.person("alice").await;
+    for _ in 0..5 {
+        delete(&auth, &alice, "wrong horse").await.unwrap_err();
+    }
+    assert_eq!(
+        refusal(delete(&auth, &alice, PASSWORD).await),
+        expected(Code::ResourceExhausted, "RATE_LIMITED")
+    );
+}
+
+#[tokio::test]
+async fn a_new_address_is_seen_at_once_here_and_within_five_seconds_elsewhere() {
+    let auth = Auth::start().await;
+    let alice = auth.person("alice").await;
+    let replica = auth.replica(config()).await;
+    let seen = async |upstream: &Upstream| {
+        exchange(upstream, &alice.handle, false).await.unwrap().account.unwrap().email
+    };
+    assert_eq!((seen(&auth.upstream).await, seen(&replica).await), (String::new(), String::new()));
+    let request = ChangeEmailRequest {
+        current_password: PASSWORD.into(),
+        email: "a@example.org".into(),
+        ..ChangeEmailRequest::default()
+    };
+    auth.accounts().change_email(by(&alice, request)).await.unwrap();
+    assert_eq!(seen(&auth.upstream).await, "a@example.org");
+    auth.clock.advance(seconds(5));
+    assert_eq!(seen(&replica).await, "a@example.org");
 }

@@ -1,4 +1,7 @@
-use holdall_proto::auth::v1::{GetAccountRequest, ListSessionsRequest, RevokeSessionRequest, SessionKind};
+use holdall_proto::auth::v1::{
+    GetAccountRequest, ListSessionsRequest, RevokeSessionRequest, RotateSessionRequest,
+    RotateSessionResponse, SessionKind,
+};
 use holdall_runtime::status::retry_after;
 use tonic_types::StatusExt as _;
 
@@ -184,6 +187,86 @@ async fn extending_ends_at_the_absolute_lifetime() {
     assert!(auth.extend(&handle).await.is_err());
 }
 
+async fn rotate(auth: &Auth, handle: &str, lifetime: Option<i64>) -> Result<RotateSessionResponse, Status> {
+    let lifetime = lifetime.map(|seconds| prost_types::Duration { seconds, nanos: 0 });
+    let request = RotateSessionRequest { handle: handle.to_owned(), lifetime };
+    auth.sessions().rotate_session(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn a_handle_is_replaced_and_the_lifetime_begins_anew() {
+    let auth = Auth::start().await;
+    auth.register("alice").await;
+    for uuid_handle in [false, true] {
+        auth.clock.set(NOW);
+        let request = CreateSessionRequest {
+            kind: SessionKind::Legacy.into(),
+            lifetime: Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
+            uuid_handle,
+            ..sign_in("alice", PASSWORD)
+        };
+        let old = auth.sessions().create_session(request).await.unwrap().into_inner();
+        auth.exchange(&old.handle).await.unwrap();
+        auth.clock.advance(seconds(3000));
+        let new = rotate(&auth, &old.handle, Some(3600)).await.unwrap();
+        assert_eq!(new.handle.len(), old.handle.len());
+        assert_eq!(since_start(&new.session.as_ref().unwrap().expires_at), 6_600_000_000);
+        assert_eq!(new.account.unwrap().username, "alice");
+        let exchanged = auth.exchange(&new.handle).await.unwrap();
+        assert_eq!(exchanged.session.as_ref().unwrap().session_id, id(&old));
+        assert_eq!(exchanged.session, new.session);
+        let gone = expected(Code::Unauthenticated, "SESSION_INVALID");
+        assert_eq!(refusal(auth.exchange(&old.handle).await), gone);
+        assert_eq!(refusal(rotate(&auth, &old.handle, None).await), gone);
+        auth.clock.advance(seconds(3600));
+        assert_eq!(refusal(rotate(&auth, &new.handle, None).await), gone);
+    }
+}
+
+#[tokio::test]
+async fn handles_of_other_kinds_and_for_too_long_are_not_replaced() {
+    let auth = Auth::start().await;
+    let alice = auth.person("alice").await;
+    let forbidden = expected(Code::PermissionDenied, "FORBIDDEN");
+    assert_eq!(refusal(rotate(&auth, &alice.handle, None).await), forbidden);
+    auth.exchange(&alice.handle).await.unwrap();
+    let request = CreateSessionRequest { kind: SessionKind::Legacy.into(), ..sign_in("alice", PASSWORD) };
+    let legacy = auth.sessions().create_session(request).await.unwrap().into_inner();
+    for lifetime in [0, -1, 1000 * 86_400, i64::MAX] {
+        let refused = refusal(rotate(&auth, &legacy.handle, Some(lifetime)).await);
+        assert_eq!(refused, expected(Code::InvalidArgument, "INVALID_FIELD"), "{lifetime}");
+    }
+    auth.exchange(&legacy.handle).await.unwrap();
+    for handle in ["", "nonsense"] {
+        let refused = refusal(rotate(&auth, handle, None).await);
+        assert_eq!(refused, expected(Code::Unauthenticated, "SESSION_INVALID"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_exchange_of_a_replaced_handle_succeeds() {
+    let auth = Auth::start().await;
+    auth.register("alice").await;
+    for _ in 0..20 {
+        let request = CreateSessionRequest { kind: SessionKind::Legacy.into(), ..sign_in("alice", PASSWORD) };
+        let old = auth.sessions().create_session(request).await.unwrap().into_inner().handle;
+        let crowd: Vec<_> = (0..4)
+            .map(|_| {
+                let (upstream, handle) = (auth.upstream.clone(), old.clone());
+                tokio::spawn(async move { while exchange(&upstream, &handle, false).await.is_ok() {} })
+            })
+            .collect();
+        let new = rotate(&auth, &old, None).await.unwrap().handle;
+        for _ in 0..10 {
+            assert!(auth.exchange(&old).await.is_err());
+            auth.exchange(&new).await.unwrap();
+        }
+        for one in crowd {
+            one.await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn use_is_noted_now_and_then() {
     let auth = Auth::start().await;
@@ -297,12 +380,7 @@ async fn cheaper_credentials_are_replaced_at_the_next_sign_in() {
     let mut dearer = config();
     dearer.password.iterations = 2;
     let replica = auth.replica(dearer).await;
-    let credential = async || {
-        let settings = config().within(auth.dir.path()).database;
-        let store = crate::store::Store::open(&settings).await.unwrap();
-        let key = crate::domain::LoginKey::of_login("alice").unwrap();
-        store.account_by_login(&key).await.unwrap().unwrap().credential.0
-    };
+    let credential = async || auth.credential("alice").await;
     assert!(credential().await.contains("t=1"));
     let mut sessions = SessionServiceClient::new(replica);
     sessions.create_session(sign_in("alice", "wrong horse")).await.unwrap_err();

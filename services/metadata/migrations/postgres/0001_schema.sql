@@ -28,15 +28,24 @@ CREATE TABLE nodes (
     trashed_at  BIGINT,
     -- The current version of a file.
     version_id  TEXT,
+    -- From then on a file is gone; NULL for never.
+    expires_at  BIGINT,
+    -- What a folder does with its files: time to live, most files, most versions, 1 where deleting is for good; with blanks
+    -- between, and 0 for what is not so. NULL for nothing special. One text, because every look-up reads it.
+    policy      TEXT,
     CHECK ((kind = 2) = (version_id IS NOT NULL)),
-    CHECK ((parent_id IS NULL) = (name = ''))
+    CHECK ((parent_id IS NULL) = (name = '')),
+    CHECK (kind = 2 OR expires_at IS NULL),
+    CHECK (kind = 1 OR policy IS NULL)
 );
 
 CREATE UNIQUE INDEX nodes_by_name ON nodes (parent_id, name) WHERE trashed_at IS NULL;
+CREATE INDEX nodes_named ON nodes (space_id, name, node_id) WHERE trashed_at IS NULL;
 -- Not partial: it also finds the children of what is deleted.
 CREATE INDEX nodes_by_time ON nodes (parent_id, modified_at, node_id);
 CREATE INDEX nodes_trashed ON nodes (space_id, trashed_at, node_id) WHERE trashed_at IS NOT NULL;
 CREATE INDEX nodes_trashed_by_time ON nodes (trashed_at) WHERE trashed_at IS NOT NULL;
+CREATE INDEX nodes_by_expiry ON nodes (expires_at, node_id) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE versions (
     version_id TEXT   NOT NULL PRIMARY KEY,
@@ -58,8 +67,8 @@ CREATE UNIQUE INDEX versions_by_node ON versions (node_id, sequence);
 CREATE TABLE changes (
     space_id   TEXT   NOT NULL REFERENCES spaces,
     sequence   BIGINT NOT NULL,
-    -- 1 created, 2 content, 3 moved, 4 trashed, 5 restored, 6 purged.
-    kind       BIGINT NOT NULL CHECK (kind BETWEEN 1 AND 6),
+    -- 1 created, 2 content, 3 moved, 4 trashed, 5 restored, 6 purged, 7 policy.
+    kind       BIGINT NOT NULL CHECK (kind BETWEEN 1 AND 7),
     -- No reference: the log outlives the node.
     node_id    TEXT   NOT NULL,
     version_id TEXT,
@@ -79,18 +88,51 @@ CREATE TABLE uploads (
 CREATE INDEX uploads_by_expiry ON uploads (expires_at, space_id);
 
 CREATE TABLE links (
-    link_id    TEXT   NOT NULL PRIMARY KEY,
-    slug       TEXT   NOT NULL UNIQUE,
-    space_id   TEXT   NOT NULL REFERENCES spaces,
-    node_id    TEXT   NOT NULL REFERENCES nodes,
-    created_at BIGINT NOT NULL,
+    link_id       TEXT   NOT NULL PRIMARY KEY,
+    slug          TEXT   NOT NULL UNIQUE,
+    -- 1 short, 2 code, 3 hexadecimal, 4 token, 5 UUID.
+    form          BIGINT NOT NULL CHECK (form BETWEEN 1 AND 5),
+    space_id      TEXT   NOT NULL REFERENCES spaces,
+    node_id       TEXT   NOT NULL REFERENCES nodes,
+    created_at    BIGINT NOT NULL,
     -- NULL for never.
-    expires_at BIGINT,
-    revision   BIGINT NOT NULL
+    expires_at    BIGINT,
+    revision      BIGINT NOT NULL,
+    -- Empty for the file's own.
+    file_name     TEXT   NOT NULL,
+    -- 0 for any number; downloads are counted only where there is a limit.
+    max_downloads BIGINT NOT NULL CHECK (max_downloads >= 0),
+    downloads     BIGINT NOT NULL DEFAULT 0 CHECK (downloads >= 0),
+    -- Who has it can delete the file.
+    delete_key    TEXT
 );
 
 CREATE INDEX links_by_space ON links (space_id, created_at, link_id);
 CREATE INDEX links_by_node ON links (node_id, created_at, link_id);
+CREATE INDEX links_by_expiry ON links (form, expires_at) WHERE expires_at IS NOT NULL;
+
+-- Text and files on their way from one device to another.
+CREATE TABLE buffer_entries (
+    entry_id   TEXT   NOT NULL PRIMARY KEY,
+    space_id   TEXT   NOT NULL REFERENCES spaces,
+    -- Orders the entries of a space.
+    sequence   BIGINT NOT NULL,
+    -- 1 text, 2 file.
+    kind       BIGINT NOT NULL CHECK (kind IN (1, 2)),
+    -- Empty for text.
+    name       TEXT   NOT NULL,
+    blob_id    TEXT   NOT NULL,
+    size       BIGINT NOT NULL CHECK (size >= 0),
+    -- BLAKE3-256, in hexadecimal.
+    digest     TEXT   NOT NULL,
+    media_type TEXT   NOT NULL,
+    device     TEXT   NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+CREATE UNIQUE INDEX buffer_entries_by_space ON buffer_entries (space_id, sequence);
+CREATE INDEX buffer_entries_by_expiry ON buffer_entries (expires_at, space_id);
 
 -- Answers to requests that may be repeated.
 CREATE TABLE answers (
@@ -106,7 +148,7 @@ CREATE TABLE answers (
 
 CREATE INDEX answers_by_time ON answers (created_at);
 
--- Blobs that lost a version. A hint for the collection of garbage: another version may still have the blob.
+-- Blobs that lost a version or buffer entry. A hint for the collection of garbage: another may still have the blob.
 CREATE TABLE released_blobs (
     blob_id     TEXT   NOT NULL PRIMARY KEY,
     released_at BIGINT NOT NULL

@@ -20,6 +20,8 @@ pub enum Principal {
         space: SpaceId,
         /// The node that the link was made for.
         node: NodeId,
+        /// Whether it also holds the link's delete key.
+        delete: bool,
     },
 }
 
@@ -42,11 +44,13 @@ pub enum Action {
     Delete,
     /// Make, see, change or end links to it.
     Share,
+    /// Set what it does with the files in it.
+    SetPolicy,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::See,
         Self::ReadContent,
         Self::ReadHistory,
@@ -55,30 +59,37 @@ impl Action {
         Self::Move,
         Self::Delete,
         Self::Share,
+        Self::SetPolicy,
     ];
 }
 
 /// Passes when `principal` may do `action` to `node`: an account everything in its own space, the bearer of a link
-/// nothing but read the current content of the linked file.
+/// nothing but read the current content of the linked file, and delete that with the link's delete key.
 ///
 /// # Errors
-/// [`Error::NotFound`]: a refusal does not tell that there is something.
+/// [`Error::NotFound`]: a refusal does not tell that there is something. [`Error::Forbidden`] where the bearer of a link, who
+/// knows that, would delete the file and has no right to.
 pub fn authorize(principal: &Principal, action: Action, node: &Node) -> Result<(), Error> {
-    let allowed = match principal {
-        Principal::Account { space, .. } => node.space == *space,
-        Principal::LinkBearer { space, node: linked } => {
-            node.space == *space
-                && node.id == *linked
-                && node.kind == Kind::File
-                && matches!(action, Action::See | Action::ReadContent)
+    match principal {
+        Principal::Account { space, .. } if node.space == *space => Ok(()),
+        Principal::LinkBearer { space, node: linked, delete }
+            if node.space == *space && node.id == *linked && node.kind == Kind::File =>
+        {
+            match action {
+                Action::See | Action::ReadContent => Ok(()),
+                Action::Delete if *delete => Ok(()),
+                Action::Delete => Err(Error::Forbidden),
+                _ => Err(Error::NotFound),
+            }
         }
-    };
-    if allowed { Ok(()) } else { Err(Error::NotFound) }
+        Principal::Account { .. } | Principal::LinkBearer { .. } => Err(Error::NotFound),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::policy::Policy;
 
     fn node(space: SpaceId, kind: Kind) -> Node {
         Node {
@@ -92,6 +103,8 @@ mod tests {
             modified_at: 0,
             trashed_at: None,
             version: None,
+            expires_at: None,
+            policy: Policy::NONE,
         }
     }
 
@@ -108,19 +121,26 @@ mod tests {
     }
 
     #[test]
-    fn a_link_opens_its_file_for_reading_and_nothing_else() {
+    fn a_link_opens_its_file_for_reading_and_a_delete_key_for_deleting() {
         let space = SpaceId::new(0);
         let file = node(space, Kind::File);
         let sibling = node(space, Kind::File);
-        let bearer = Principal::LinkBearer { space, node: file.id };
-        for action in Action::ALL {
-            let reads = matches!(action, Action::See | Action::ReadContent);
-            assert_eq!(authorize(&bearer, action, &file).is_ok(), reads, "{action:?}");
-            assert_eq!(authorize(&bearer, action, &sibling), Err(Error::NotFound), "{action:?}");
-            let moved_away = Node { space: SpaceId::new(0), ..file.clone() };
-            assert_eq!(authorize(&bearer, action, &moved_away), Err(Error::NotFound), "{action:?}");
-            let folder = Node { kind: Kind::Folder, ..file.clone() };
-            assert_eq!(authorize(&bearer, action, &folder), Err(Error::NotFound), "{action:?}");
+        for delete in [false, true] {
+            let bearer = Principal::LinkBearer { space, node: file.id, delete };
+            for action in Action::ALL {
+                let expected = match action {
+                    Action::See | Action::ReadContent => Ok(()),
+                    Action::Delete if delete => Ok(()),
+                    Action::Delete => Err(Error::Forbidden),
+                    _ => Err(Error::NotFound),
+                };
+                assert_eq!(authorize(&bearer, action, &file), expected, "{action:?}");
+                assert_eq!(authorize(&bearer, action, &sibling), Err(Error::NotFound), "{action:?}");
+                let moved_away = Node { space: SpaceId::new(0), ..file.clone() };
+                assert_eq!(authorize(&bearer, action, &moved_away), Err(Error::NotFound), "{action:?}");
+                let folder = Node { kind: Kind::Folder, ..file.clone() };
+                assert_eq!(authorize(&bearer, action, &folder), Err(Error::NotFound), "{action:?}");
+            }
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum ChangeKind {
     Restored,
     /// It was deleted for good.
     Purged,
+    /// It got another policy.
+    Policy,
 }
 
 /// One entry of the log, written in the transaction that made the change.

@@ -6,6 +6,9 @@ pub enum Error {
     /// No such thing, or not the caller's to know of: deliberately the same.
     #[error("not found")]
     NotFound,
+    /// The caller knows of the thing and may not do this with it.
+    #[error("this is not allowed")]
+    Forbidden,
     /// A live child of the folder has this name.
     #[error("the name is taken in this folder")]
     NameConflict,

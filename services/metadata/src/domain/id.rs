@@ -80,6 +80,10 @@ id! {
     UploadId
 }
 id! {
+    /// Text or a file in a buffer.
+    EntryId
+}
+id! {
     /// Bytes in the blob service.
     BlobId
 }

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::id::{NodeId, SpaceId};
 use super::name::Name;
 use super::path::Path;
+use super::policy::Policy;
 use super::version::Version;
 
 /// What a node is. It never changes.
@@ -43,6 +44,10 @@ pub struct Node {
     pub trashed_at: Option<i64>,
     /// The current content; `None` for folders.
     pub version: Option<Version>,
+    /// From then on the file is gone, in Unix microseconds; `None` for never and for folders.
+    pub expires_at: Option<i64>,
+    /// What a folder does with the files directly in it.
+    pub policy: Policy,
 }
 
 impl Node {
@@ -59,6 +64,12 @@ impl Node {
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.parent.is_none()
+    }
+
+    /// Whether its time is over, and it is as if it were not there.
+    #[must_use]
+    pub fn is_expired(&self, now: i64) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
     }
 
     /// Passes for a folder.
@@ -120,6 +131,15 @@ pub enum Order {
     Modified,
 }
 
+/// How children are to be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// By what.
+    pub by: Order,
+    /// Whether the last comes first.
+    pub descending: bool,
+}
+
 /// A place in a list of children, to go on from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChildPosition {
@@ -149,6 +169,19 @@ pub struct NewFolder {
     pub names: Vec<Name>,
     /// Make what is missing in between, and accept a folder that is there already.
     pub parents: bool,
+    /// Its policy; `None` leaves that as it is.
+    pub policy: Option<Policy>,
+}
+
+/// Another name or place for a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeUpdate {
+    /// The new name; `None` to keep it.
+    pub name: Option<Name>,
+    /// The folder to move to; `None` to stay.
+    pub parent: Option<NodeId>,
+    /// Whether to take the next name that is free when another node has the name.
+    pub keep_both: bool,
 }
 
 /// What became of something that was to be made.
@@ -176,6 +209,8 @@ mod tests {
             modified_at: 0,
             trashed_at: None,
             version: None,
+            expires_at: None,
+            policy: Policy::NONE,
         }
     }
 
@@ -186,6 +221,14 @@ mod tests {
         assert_ne!(node(a, 17).etag(), node(a, 18).etag());
         assert_ne!(node(a, 17).etag(), node(b, 17).etag());
         assert!(node(a, u64::MAX).etag().bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'));
+    }
+
+    #[test]
+    fn a_file_is_gone_from_its_expiry_on() {
+        let mut node = node(NodeId::new(0), 1);
+        assert!(!node.is_expired(i64::MAX));
+        node.expires_at = Some(10);
+        assert_eq!((node.is_expired(9), node.is_expired(10), node.is_expired(11)), (false, true, true));
     }
 
     #[test]

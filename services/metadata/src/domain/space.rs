@@ -18,12 +18,21 @@ pub struct Space {
     pub root: NodeId,
     /// Most bytes.
     pub quota: u64,
-    /// Bytes of all versions of all nodes, the trash included.
+    /// Bytes of all versions of all nodes, the trash included, and of the buffer.
     pub used: u64,
     /// Bytes that uploads under way have reserved.
     pub reserved: u64,
     /// The number of the latest change; 0 before the first.
     pub change_sequence: u64,
+}
+
+/// What kind of account a space belongs to: decides what it starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A person, or a program of one.
+    Person,
+    /// The installation itself.
+    System,
 }
 
 /// An account's own space: what every call starts from. It never changes.

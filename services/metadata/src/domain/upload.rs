@@ -1,8 +1,11 @@
 //! Uploads: room set aside, then content by receipt.
 
+use serde::{Deserialize, Serialize};
+
 use super::id::{BlobId, UploadId};
 use super::idempotency::Key;
-use super::node::Target;
+use super::link::{Link, NewLink};
+use super::node::{Node, Target};
 use super::precondition::Precondition;
 use super::version::{Digest, MediaType};
 
@@ -37,12 +40,27 @@ pub struct Commit {
     pub stored: Stored,
     /// The file.
     pub target: Target,
+    /// Whether to take the next name that is free when the target's is taken, instead of making a new version.
+    pub keep_both: bool,
     /// Their media type.
     pub media_type: MediaType,
     /// The device they come from; may be empty.
     pub device: String,
     /// On the content tag of the file.
     pub precondition: Precondition,
+    /// A link to be made to the file.
+    pub link: Option<NewLink>,
     /// The caller's own key, if it gave one.
     pub key: Option<Key>,
+}
+
+/// What became of a commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// The file.
+    pub node: Node,
+    /// Whether it is new.
+    pub created: bool,
+    /// The link that was asked for.
+    pub link: Option<Link>,
 }

@@ -1,8 +1,8 @@
 //! Answers that are given again as long as nothing has changed.
 //!
-//! An answer is kept with the moment of the space at which it was read, and given again only at that same moment. So it is
-//! never older than the latest change that anybody was told of. What a caller may do is part of what is kept: answers are
-//! kept by account.
+//! An answer is kept with the moment of the space at which it was read, and given again only at that same moment, and before
+//! the time of anything in it is over. So it is never older than the latest change that anybody was told of. What a caller may
+//! do is part of what is kept: answers are kept by account, and opened links by their slug, which is all that a caller has.
 
 use std::sync::Arc;
 
@@ -10,43 +10,120 @@ use moka::sync::Cache;
 use prost::Message;
 use tonic::Status;
 
+use crate::domain::id::{AccountId, BlobId, SpaceId};
+use crate::domain::link::{Form, Slug};
 use crate::domain::space::Home;
 use crate::store::{Moment, Store};
+
+/// What is kept, and until when it may be given.
+pub(super) trait Keep {
+    /// Bytes that it takes, about.
+    fn weight(&self) -> usize;
+    /// From then on it is wrong; Unix microseconds.
+    fn end(&self) -> i64;
+}
 
 /// Kept answers to one kind of request.
 pub(super) struct Answers<A>(Cache<Key, (Moment, Arc<A>)>);
 
-type Key = (crate::domain::id::AccountId, Vec<u8>);
+type Key = (AccountId, Vec<u8>);
 
-impl<A: Send + Sync + 'static> Answers<A> {
-    /// Keeps answers that take about `bytes` together; `weigh` tells what one takes.
-    pub(super) fn new(bytes: u64, weigh: fn(&A) -> usize) -> Self {
+impl<A: Keep + Send + Sync + 'static> Answers<A> {
+    /// Keeps answers that take about `bytes` together.
+    pub(super) fn new(bytes: u64) -> Self {
         let weigher = move |(_, request): &Key, (_, answer): &(Moment, Arc<A>)| {
-            u32::try_from(OVERHEAD + request.len() + weigh(answer)).unwrap_or(u32::MAX)
+            u32::try_from(OVERHEAD + request.len() + answer.weight()).unwrap_or(u32::MAX)
         };
         Self(Cache::builder().max_capacity(bytes).weigher(weigher).build())
     }
 
-    /// The answer to `request`: a kept one if that is still right, else what `load` gives.
+    /// The answer to `request` at `now`: a kept one if that is still right, else what `load` gives.
     pub(super) async fn get<R: Message>(
         &self,
         store: &Store,
         home: &Home,
         request: &R,
+        now: i64,
         load: impl AsyncFnOnce() -> Result<A, Status>,
     ) -> Result<Arc<A>, Status> {
-        let Some(before) = store.moment(home) else { return load().await.map(Arc::new) };
+        let Some(before) = store.moment(home.space) else { return load().await.map(Arc::new) };
         let key = (home.account, request.encode_to_vec());
         if let Some((at, answer)) = self.0.get(&key)
             && at == before
+            && now < answer.end()
         {
             return Ok(answer);
         }
         let answer = Arc::new(load().await?);
-        if store.moment(home) == Some(before) {
+        if store.moment(home.space) == Some(before) {
             self.0.insert(key, (before, Arc::clone(&answer)));
         }
         Ok(answer)
+    }
+}
+
+/// Kept links that were opened.
+pub(super) struct Openings(Cache<(Form, String), Kept>);
+
+/// A file that a link opens, before the leave to read it.
+pub(super) struct Opening {
+    pub(super) space: SpaceId,
+    pub(super) blob: BlobId,
+    pub(super) name: String,
+    pub(super) version: holdall_proto::metadata::v1::Version,
+    /// When the link stops working.
+    pub(super) expires_at: Option<i64>,
+    /// When the link or the file is gone.
+    pub(super) end: i64,
+    /// Whether its downloads are counted, so that it must be asked for each time.
+    pub(super) limited: bool,
+}
+
+#[derive(Clone)]
+struct Kept {
+    /// `None` when the space was not known before the link was looked up: it is only then known whose moment to take.
+    at: Option<Moment>,
+    opening: Arc<Opening>,
+}
+
+impl Openings {
+    /// Keeps opened links that take about `bytes` together.
+    pub(super) fn new(bytes: u64) -> Self {
+        let weigher = |(_, slug): &(Form, String), kept: &Kept| {
+            let opening = &kept.opening;
+            let weight = OVERHEAD + slug.len() + opening.name.len() + 2 * opening.version.encoded_len();
+            u32::try_from(weight).unwrap_or(u32::MAX)
+        };
+        Self(Cache::builder().max_capacity(bytes).weigher(weigher).build())
+    }
+
+    /// What a slug opens at `now`: what is kept if that is still right, else what `load` gives.
+    pub(super) async fn get(
+        &self,
+        store: &Store,
+        slug: &Slug,
+        form: Form,
+        now: i64,
+        load: impl AsyncFnOnce() -> Result<Opening, Status>,
+    ) -> Result<Arc<Opening>, Status> {
+        let key = (form, slug.as_str().to_owned());
+        let kept = self.0.get(&key);
+        let before = kept.as_ref().and_then(|kept| store.moment(kept.opening.space));
+        if let Some(kept) = &kept
+            && before.is_some()
+            && kept.at == before
+            && now < kept.opening.end
+        {
+            return Ok(Arc::clone(&kept.opening));
+        }
+        let opening = Arc::new(load().await?);
+        let after = store.moment(opening.space);
+        if after.is_some() && !opening.limited {
+            let same_space = kept.is_some_and(|kept| kept.opening.space == opening.space);
+            let at = after.filter(|_| same_space && before == after);
+            self.0.insert(key, Kept { at, opening: Arc::clone(&opening) });
+        }
+        Ok(opening)
     }
 }
 

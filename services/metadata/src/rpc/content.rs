@@ -1,6 +1,6 @@
 //! `ContentService`.
 
-use holdall_proto::blob::v1::{Receipt, WriteGrant};
+use holdall_proto::blob::v1::Receipt;
 use holdall_proto::metadata::v1::content_service_server::ContentService;
 use holdall_proto::metadata::v1::{
     AbortUploadRequest, AbortUploadResponse, BeginUploadRequest, BeginUploadResponse, CommitUploadRequest,
@@ -19,7 +19,7 @@ use crate::domain::version::{self, Digest, MediaType};
 
 impl Rpc {
     /// What blob says it stored, when it says so truly, for this space, and in time.
-    fn stored(&self, receipt: &[u8], home: &Home, now: i64) -> Result<Stored, Error> {
+    pub(super) fn stored(&self, receipt: &[u8], home: &Home, now: i64) -> Result<Stored, Error> {
         let receipt: Receipt = self.0.keys.open(receipt, now).map_err(|_| Error::ReceiptInvalid)?;
         if receipt.space_id != home.space.to_string() {
             return Err(Error::ReceiptInvalid);
@@ -34,13 +34,13 @@ impl Rpc {
 }
 
 impl Rpc {
-    async fn content(&self, home: &Home, request: &OpenContentRequest) -> Result<Content, Status> {
+    async fn content(&self, home: &Home, request: &OpenContentRequest, now: i64) -> Result<Content, Status> {
         let version = match request.version_id.as_str() {
             "" => None,
             text => Some(VersionId::parse(text).ok_or(Error::NotFound)?),
         };
         let reference = convert::required_ref(request.r#ref.as_ref())?;
-        let (node, version) = self.store().content(home, &reference, version).await?;
+        let (node, version) = self.store().content(home, &reference, version, now).await?;
         Ok(Content {
             blob: version.blob,
             node: convert::from_node(node),
@@ -58,17 +58,12 @@ impl ContentService for Rpc {
         let (home, now) = self.home(&request).await?;
         let request = request.into_inner();
         let precondition = convert::precondition(request.precondition)?;
-        let target = convert::target(request.target)?;
-        let upload = self.store().begin_upload(&home, &target, request.size, &precondition, now).await?;
-        let write_grant = self.0.keys.seal(&WriteGrant {
-            space_id: home.space.to_string(),
-            max_size: upload.max_size,
-            expires_at_us: upload.expires_at,
-            upload_id: upload.id.to_string(),
-        });
+        let (target, keep_both) = convert::target(request.target)?;
+        let store = self.store();
+        let upload = store.begin_upload(&home, &target, keep_both, request.size, &precondition, now).await?;
         Ok(Response::new(BeginUploadResponse {
             upload_id: upload.id.to_string(),
-            write_grant,
+            write_grant: self.write_grant(&home, &upload),
             expires_at: Some(timestamp(upload.expires_at)),
         }))
     }
@@ -79,18 +74,22 @@ impl ContentService for Rpc {
     ) -> Result<Response<CommitUploadResponse>, Status> {
         let (home, now) = self.home(&request).await?;
         let request = request.into_inner();
+        let (target, keep_both) = convert::target(request.target)?;
         let commit = Commit {
             stored: self.stored(&request.receipt, &home, now)?,
             media_type: MediaType::parse(&request.media_type)?,
             device: version::device(&request.device)?.to_owned(),
             precondition: convert::precondition(request.precondition)?,
             key: Key::parse(&request.idempotency_key)?,
-            target: convert::target(request.target)?,
+            link: request.link.as_ref().map(convert::new_link).transpose()?,
+            target,
+            keep_both,
         };
         let made = self.store().commit_upload(&home, &commit, now).await?;
         Ok(Response::new(CommitUploadResponse {
             node: Some(convert::from_node(made.node)),
             created: made.created,
+            link: made.link.map(convert::from_link),
         }))
     }
 
@@ -111,9 +110,8 @@ impl ContentService for Rpc {
     ) -> Result<Response<OpenContentResponse>, Status> {
         let (home, now) = self.home(&request).await?;
         let request = request.into_inner();
-        let content =
-            self.0.contents.get(self.store(), &home, &request, async || self.content(&home, &request).await);
-        let content = content.await?;
+        let load = async || self.content(&home, &request, now).await;
+        let content = self.0.contents.get(self.store(), &home, &request, now, load).await?;
         Ok(Response::new(OpenContentResponse {
             read_grant: self.read_grant(content.blob, now),
             version: Some(content.version.clone()),

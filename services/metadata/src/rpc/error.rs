@@ -11,6 +11,7 @@ impl From<domain::error::Error> for Status {
         use domain::error::Error;
         let (code, reason) = match &error {
             Error::NotFound => (Code::NotFound, Reason::NotFound),
+            Error::Forbidden => (Code::PermissionDenied, Reason::Forbidden),
             Error::NameConflict => (Code::AlreadyExists, Reason::NameConflict),
             Error::WouldCycle => (Code::FailedPrecondition, Reason::WouldCycle),
             Error::NotAFolder => (Code::FailedPrecondition, Reason::NotAFolder),

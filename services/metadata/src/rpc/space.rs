@@ -1,7 +1,7 @@
 //! `SpaceService`.
 
 use holdall_proto::metadata::v1::space_service_server::SpaceService;
-use holdall_proto::metadata::v1::{GetSpaceRequest, GetSpaceResponse};
+use holdall_proto::metadata::v1::{EmptySpaceRequest, EmptySpaceResponse, GetSpaceRequest, GetSpaceResponse};
 use tonic::{Request, Response, Status};
 
 use super::{Rpc, convert};
@@ -15,5 +15,14 @@ impl SpaceService for Rpc {
         let (home, _) = self.home(&request).await?;
         let space = self.store().space(&home).await?;
         Ok(Response::new(GetSpaceResponse { space: Some(convert::from_space(&space)) }))
+    }
+
+    async fn empty_space(
+        &self,
+        request: Request<EmptySpaceRequest>,
+    ) -> Result<Response<EmptySpaceResponse>, Status> {
+        let (home, now) = self.home(&request).await?;
+        let purged_nodes = self.store().empty_space(&home, now).await?;
+        Ok(Response::new(EmptySpaceResponse { purged_nodes }))
     }
 }

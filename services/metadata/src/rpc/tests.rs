@@ -1,7 +1,12 @@
 //! The service as its callers meet it: built as in a process, called through its routes.
 
 mod access;
+mod buffer;
 mod calls;
+mod links;
+mod malformed;
+mod named;
+mod policies;
 
 use std::time::Duration;
 
@@ -10,6 +15,7 @@ use holdall_proto::auth::v1::{ListKeysRequest, ListKeysResponse, VerifyingKey};
 use holdall_proto::blob::v1::{Receipt, WriteGrant};
 use holdall_proto::grant::KeyRing;
 use holdall_proto::metadata::v1 as proto;
+use holdall_proto::metadata::v1::buffer_service_client::BufferServiceClient;
 use holdall_proto::metadata::v1::change_service_client::ChangeServiceClient;
 use holdall_proto::metadata::v1::content_service_client::ContentServiceClient;
 use holdall_proto::metadata::v1::link_service_client::LinkServiceClient;
@@ -25,6 +31,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use crate::store::Store;
 use crate::{AUDIENCE, Config, Deps, ISSUER, build};
 
 const NOW: i64 = 1_750_000_000_000_000;
@@ -37,6 +44,7 @@ struct World {
     keys: KeyRing,
     clock: ManualClock,
     shutdown: Shutdown,
+    store: Store,
     _dir: TempDir,
 }
 
@@ -70,12 +78,16 @@ impl World {
         let shutdown = Shutdown::new(Duration::from_secs(5));
         let deps = Deps { auth, clock: clock.clock(), shutdown: shutdown.clone() };
         let service = build(&config, dir.path(), deps).await.unwrap();
-        let upstream = upstream::in_process(service.routes, None);
-        Self { upstream, signer, keys: KeyRing::new(&KEY), clock, shutdown, _dir: dir }
+        let (upstream, store) = (upstream::in_process(service.routes, None), service.store);
+        Self { upstream, signer, keys: KeyRing::new(&KEY), clock, shutdown, store, _dir: dir }
     }
 
     /// A new account.
     fn caller(&self) -> Caller<'_> {
+        self.caller_as("member")
+    }
+
+    fn caller_as(&self, role: &str) -> Caller<'_> {
         let seconds = NOW / 1_000_000;
         let claims = Claims {
             iss: ISSUER.to_owned(),
@@ -83,11 +95,32 @@ impl World {
             sub: Uuid::now_v7(),
             sid: Uuid::now_v7(),
             kind: "api".to_owned(),
-            role: "member".to_owned(),
+            role: role.to_owned(),
             iat: seconds,
             exp: seconds + 1_000_000,
         };
         Caller { world: self, account: claims.sub, token: self.signer.sign(&claims).unwrap() }
+    }
+
+    /// Opens a short link, as anybody can.
+    async fn open_link(&self, slug: &str) -> Result<proto::OpenLinkResponse, Status> {
+        self.open(proto::OpenLinkRequest { slug: slug.to_owned(), ..Default::default() }).await
+    }
+
+    async fn open(&self, request: proto::OpenLinkRequest) -> Result<proto::OpenLinkResponse, Status> {
+        let mut client = LinkServiceClient::new(self.upstream.clone());
+        client.open_link(request).await.map(Response::into_inner)
+    }
+
+    /// Deletes by a link, as anybody can who has its key.
+    async fn delete_by_link(&self, slug: &str, delete_key: &str) -> Result<(), Status> {
+        let mut client = LinkServiceClient::new(self.upstream.clone());
+        let request = proto::DeleteByLinkRequest {
+            slug: slug.to_owned(),
+            delete_key: delete_key.to_owned(),
+            ..Default::default()
+        };
+        client.delete_by_link(request).await.map(drop)
     }
 
     /// Plays blob: takes the bytes and gives a receipt for them.
@@ -137,12 +170,15 @@ impl Caller<'_> {
 
     calls! {
         get_space(GetSpaceRequest) -> GetSpaceResponse by SpaceServiceClient;
+        empty_space(EmptySpaceRequest) -> EmptySpaceResponse by SpaceServiceClient;
         get_node(GetNodeRequest) -> GetNodeResponse by NodeServiceClient;
         list_children(ListChildrenRequest) -> ListChildrenResponse by NodeServiceClient;
+        find_by_name(FindByNameRequest) -> FindByNameResponse by NodeServiceClient;
         list_ancestors(ListAncestorsRequest) -> ListAncestorsResponse by NodeServiceClient;
         list_versions(ListVersionsRequest) -> ListVersionsResponse by NodeServiceClient;
         create_folder(CreateFolderRequest) -> CreateFolderResponse by NodeServiceClient;
         update_node(UpdateNodeRequest) -> UpdateNodeResponse by NodeServiceClient;
+        set_folder_policy(SetFolderPolicyRequest) -> SetFolderPolicyResponse by NodeServiceClient;
         trash_node(TrashNodeRequest) -> TrashNodeResponse by NodeServiceClient;
         restore_node(RestoreNodeRequest) -> RestoreNodeResponse by NodeServiceClient;
         list_trash(ListTrashRequest) -> ListTrashResponse by NodeServiceClient;
@@ -156,6 +192,11 @@ impl Caller<'_> {
         list_links(ListLinksRequest) -> ListLinksResponse by LinkServiceClient;
         update_link(UpdateLinkRequest) -> UpdateLinkResponse by LinkServiceClient;
         delete_link(DeleteLinkRequest) -> DeleteLinkResponse by LinkServiceClient;
+        begin_entry(BeginEntryRequest) -> BeginEntryResponse by BufferServiceClient;
+        commit_entry(CommitEntryRequest) -> CommitEntryResponse by BufferServiceClient;
+        get_entry(GetEntryRequest) -> GetEntryResponse by BufferServiceClient;
+        list_entries(ListEntriesRequest) -> ListEntriesResponse by BufferServiceClient;
+        clear_buffer(ClearBufferRequest) -> ClearBufferResponse by BufferServiceClient;
         list_changes(ListChangesRequest) -> ListChangesResponse by ChangeServiceClient;
     }
 
@@ -172,6 +213,25 @@ impl Caller<'_> {
         self.world.store(&begun.write_grant, content)
     }
 
+    /// Puts text into the buffer.
+    async fn buffer(&self, text: &[u8]) -> proto::BufferEntry {
+        let begun =
+            self.begin_entry(proto::BeginEntryRequest { size: Some(text.len() as u64) }).await.unwrap();
+        let receipt = self.world.store(&begun.write_grant, text);
+        let commit = proto::CommitEntryRequest { receipt, ..Default::default() };
+        self.commit_entry(commit).await.unwrap().entry.unwrap()
+    }
+
+    /// Makes a link.
+    async fn link(&self, node_id: &str, options: proto::LinkOptions) -> proto::Link {
+        let request = proto::CreateLinkRequest {
+            node_id: node_id.to_owned(),
+            options: Some(options),
+            ..Default::default()
+        };
+        self.create_link(request).await.unwrap().link.unwrap()
+    }
+
     /// Puts content at a path.
     async fn put(&self, path: &str, content: &[u8]) -> proto::Node {
         let receipt = self.upload(to_path(path), content).await;
@@ -181,17 +241,33 @@ impl Caller<'_> {
     }
 }
 
+fn target(target: proto::upload_target::Target) -> proto::UploadTarget {
+    proto::UploadTarget { target: Some(target), keep_both: false }
+}
+
+fn link_by_id(id: &str) -> Option<proto::get_link_request::Link> {
+    Some(proto::get_link_request::Link::LinkId(id.to_owned()))
+}
+
+fn link_by_slug(slug: &str) -> Option<proto::get_link_request::Link> {
+    Some(proto::get_link_request::Link::Slug(slug.to_owned()))
+}
+
+fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+    Some(prost_types::Duration { seconds, nanos: 0 })
+}
+
 fn to_path(path: &str) -> proto::UploadTarget {
-    proto::UploadTarget { target: Some(proto::upload_target::Target::Path(path.to_owned())) }
+    target(proto::upload_target::Target::Path(path.to_owned()))
 }
 
 fn to_node(id: &str) -> proto::UploadTarget {
-    proto::UploadTarget { target: Some(proto::upload_target::Target::NodeId(id.to_owned())) }
+    target(proto::upload_target::Target::NodeId(id.to_owned()))
 }
 
 fn to_child(parent: &str, name: &str) -> proto::UploadTarget {
     let child = proto::ChildName { parent_id: parent.to_owned(), name: name.to_owned() };
-    proto::UploadTarget { target: Some(proto::upload_target::Target::Child(child)) }
+    target(proto::upload_target::Target::Child(child))
 }
 
 fn by_id(id: &str) -> Option<proto::NodeRef> {

@@ -16,12 +16,15 @@ use super::answers::Answers;
 use super::uploads::{Slot, find};
 use super::work::Work;
 use super::{Error, Result, Store};
+use crate::domain::authorize::{Action, authorize};
 use crate::domain::change::ChangeKind;
 use crate::domain::id::{NodeId, SpaceId, VersionId};
 use crate::domain::idempotency::{Fingerprint, Key};
-use crate::domain::node::{Kind, Made, Node, Target};
+use crate::domain::link::{Link, NewLink};
+use crate::domain::node::{Kind, Node, Target};
+use crate::domain::policy::Policy;
 use crate::domain::space::Home;
-use crate::domain::upload::Commit;
+use crate::domain::upload::{Commit, Committed};
 use crate::domain::version::Version;
 use crate::domain::{self};
 
@@ -36,7 +39,7 @@ pub(super) struct Commits(Arc<Mutex<HashMap<SpaceId, Vec<Waiting>>>>);
 struct Waiting {
     commit: Commit,
     now: i64,
-    answer: oneshot::Sender<Result<Made>>,
+    answer: oneshot::Sender<Result<Committed>>,
 }
 
 impl Commits {
@@ -88,8 +91,8 @@ impl Drop for Listed<'_> {
 impl Store {
     /// Makes stored bytes the current content of a file.
     ///
-    /// Content that the file has already makes no new version.
-    pub async fn commit_upload(&self, home: &Home, commit: &Commit, now: i64) -> Result<Made> {
+    /// Content that the file has already, of the same media type, makes no new version.
+    pub async fn commit_upload(&self, home: &Home, commit: &Commit, now: i64) -> Result<Committed> {
         let (answer, answered) = oneshot::channel();
         if self.commits.add(home.space, Waiting { commit: commit.clone(), now, answer }) {
             let (store, home) = (self.clone(), *home);
@@ -141,12 +144,20 @@ impl Store {
         }
     }
 
-    async fn commit_or_retry(&self, home: &Home, commits: &[(&Commit, i64)]) -> Result<Vec<Result<Made>>> {
+    async fn commit_or_retry(
+        &self,
+        home: &Home,
+        commits: &[(&Commit, i64)],
+    ) -> Result<Vec<Result<Committed>>> {
         retry(async || self.commit_together(home, commits).await).await
     }
 
     /// One transaction. A refusal concerns one commit; any other error means that nothing was done.
-    async fn commit_together(&self, home: &Home, commits: &[(&Commit, i64)]) -> Result<Vec<Result<Made>>> {
+    async fn commit_together(
+        &self,
+        home: &Home,
+        commits: &[(&Commit, i64)],
+    ) -> Result<Vec<Result<Committed>>> {
         let first = commits.first().map(|(_, now)| *now).unwrap_or_default();
         let mut work = Work::begin(self, home, first).await?;
         let keys: Vec<Key> = commits.iter().flat_map(|(commit, _)| keys(commit)).collect();
@@ -183,9 +194,13 @@ fn fingerprint(commit: &Commit) -> Fingerprint {
     let (id, path) = match &commit.target {
         Target::Node(id) => (id.to_string(), String::new()),
         Target::Child { parent, name } => (parent.to_string(), name.as_str().to_owned()),
-        Target::Path(path) => (String::new(), super::nodes::joined(path.names())),
+        Target::Path(path) => (String::new(), super::folders::joined(path.names())),
     };
-    Fingerprint::of("CommitUpload", &[id.as_bytes(), path.as_bytes(), &commit.stored.digest.0])
+    let link = commit.link.as_ref().map(NewLink::asked).unwrap_or_default();
+    Fingerprint::of(
+        "CommitUpload",
+        &[id.as_bytes(), path.as_bytes(), &commit.stored.digest.0, &[u8::from(commit.keep_both)], &link],
+    )
 }
 
 /// What the commits of a transaction write, not written yet.
@@ -194,7 +209,12 @@ struct Batch {
     nodes: Vec<Node>,
     updates: Vec<Node>,
     versions: Vec<(NodeId, Version)>,
-    /// Places that `nodes` take, and nodes that `updates` change: what must not be read before it is written.
+    links: Vec<Link>,
+    /// Folders with a new file that is to stay, and the most files that they may have.
+    filled: HashMap<NodeId, (u32, NodeId)>,
+    /// Files with a new version, and the most that they may have.
+    renewed: HashMap<NodeId, u32>,
+    /// Places that `nodes` take, and nodes that `updates` and `links` concern: what must not be read before it is written.
     taken: HashSet<(NodeId, String)>,
     changed: HashSet<NodeId>,
     /// Uploads whose reservation ends.
@@ -209,83 +229,160 @@ impl Batch {
         commit: &Commit,
         held: u64,
         answers: &mut Answers,
-    ) -> Result<Made> {
+    ) -> Result<Committed> {
         let (keys, fingerprint) = (keys(commit), fingerprint(commit));
         if let Some(made) = answers.find(&keys, &fingerprint)? {
             return Ok(made);
         }
         let home = work.home;
-        let (mut slot, _) = find(&mut work.tx, &home, &commit.target).await?;
+        let look = async |work: &mut Work| {
+            let now = work.now;
+            Ok::<_, Error>(find(&mut work.tx, &home, &commit.target, commit.keep_both, now).await?.0)
+        };
+        let mut slot = look(work).await?;
         if self.touches(&slot) {
             self.write(work).await?;
-            slot = find(&mut work.tx, &home, &commit.target).await?.0;
+            slot = look(work).await?;
         }
         slot.check(&commit.precondition)?;
-        let made = self.place(work, slot, commit, held)?;
+        if let Some(link) = &commit.link {
+            link.expiry.check(work.now)?;
+        }
+        let (node, created) = self.place(work, slot, commit, held).await?;
+        let link = match &commit.link {
+            Some(new) => {
+                authorize(&home.principal(), Action::Share, &node)?;
+                let link = new.make(node.id, home.space, work.now)?;
+                self.changed.insert(node.id);
+                self.links.push(link.clone());
+                Some(link)
+            }
+            None => None,
+        };
         if held > 0 {
             self.released.push(commit.stored.upload);
         }
-        answers.add(&keys, &fingerprint, &made)?;
-        Ok(made)
+        let committed = Committed { node, created, link };
+        answers.add(&keys, &fingerprint, &committed)?;
+        Ok(committed)
     }
 
     /// Whether a place depends on what is not written yet.
     fn touches(&self, slot: &Slot<'_>) -> bool {
         match slot {
-            Slot::Taken(node) => self.changed.contains(&node.id),
-            Slot::Free { parent, missing } => {
-                missing.first().is_some_and(|name| self.taken.contains(&(*parent, name.as_str().to_owned())))
+            Slot::Taken { file, .. } => self.changed.contains(&file.id),
+            Slot::Free { parent, missing, expired, .. } => {
+                expired.is_some_and(|file| self.changed.contains(&file))
+                    || missing
+                        .first()
+                        .is_some_and(|name| self.taken.contains(&(*parent, name.as_str().to_owned())))
+            }
+            // The next name is chosen with regard to what is taken.
+            Slot::Beside { .. } => false,
+        }
+    }
+
+    async fn place(
+        &mut self,
+        work: &mut Work,
+        slot: Slot<'_>,
+        commit: &Commit,
+        held: u64,
+    ) -> Result<(Node, bool)> {
+        match slot {
+            Slot::Taken { file, folder } => self.renew(work, *file, folder, commit, held),
+            Slot::Free { parent, missing, folder, expired } => {
+                let (name, folders) = missing.split_last().ok_or(domain::error::Error::NotAFile)?;
+                work.purge_files(expired.as_slice()).await?;
+                work.space.settle(held, commit.stored.size)?;
+                work.name_device(&commit.device);
+                let folders = work.new_folders(parent, folders);
+                if let Some(first) = missing.first() {
+                    self.taken.insert((parent, first.as_str().to_owned()));
+                }
+                let (parent, folder) = folders.last().map_or((parent, folder), |last| (last.id, last.policy));
+                self.nodes.extend(folders);
+                Ok((self.add_file(work, parent, name.as_str().to_owned(), folder, commit), true))
+            }
+            Slot::Beside { parent, name, folder } => {
+                let name = work.next_name(parent, name, None, &self.taken).await?;
+                work.space.settle(held, commit.stored.size)?;
+                work.name_device(&commit.device);
+                self.taken.insert((parent, name.clone()));
+                Ok((self.add_file(work, parent, name, folder, commit), true))
             }
         }
     }
 
-    fn place(&mut self, work: &mut Work, slot: Slot<'_>, commit: &Commit, held: u64) -> Result<Made> {
-        let size = commit.stored.size;
-        match slot {
-            Slot::Taken(node) if node.content()?.digest == commit.stored.digest => {
-                work.space.release(held);
-                Ok(Made { node: *node, created: false })
+    /// Gives a file new content.
+    fn renew(
+        &mut self,
+        work: &mut Work,
+        mut file: Node,
+        folder: Policy,
+        commit: &Commit,
+        held: u64,
+    ) -> Result<(Node, bool)> {
+        let expires_at = folder.expiry(work.now);
+        let current = file.content()?;
+        if current.digest == commit.stored.digest && current.media_type == commit.media_type.as_str() {
+            work.space.release(held);
+            // The content was written once more, and lives on from now.
+            if file.expires_at != expires_at {
+                file.expires_at = expires_at;
+                work.make_stale();
+                self.changed.insert(file.id);
+                self.updates.push(file.clone());
             }
-            Slot::Taken(mut node) => {
-                work.space.settle(held, size)?;
-                work.name_device(&commit.device);
-                let version = new_version(work, ChangeKind::Content, node.id, commit);
-                node.revision = version.sequence;
-                node.modified_at = work.now;
-                node.version = Some(version.clone());
-                self.versions.push((node.id, version));
-                self.changed.insert(node.id);
-                self.updates.push((*node).clone());
-                Ok(Made { node: *node, created: false })
-            }
-            Slot::Free { parent, missing } => {
-                let (name, folders) = missing.split_last().ok_or(domain::error::Error::NotAFile)?;
-                work.space.settle(held, size)?;
-                work.name_device(&commit.device);
-                let folders = work.new_folders(parent, folders);
-                let id = NodeId::new(work.now);
-                let version = new_version(work, ChangeKind::Created, id, commit);
-                let node = Node {
-                    id,
-                    space: work.home.space,
-                    parent: Some(folders.last().map_or(parent, |folder| folder.id)),
-                    name: name.as_str().to_owned(),
-                    kind: Kind::File,
-                    revision: version.sequence,
-                    created_at: work.now,
-                    modified_at: work.now,
-                    trashed_at: None,
-                    version: Some(version.clone()),
-                };
-                if let Some(first) = missing.first() {
-                    self.taken.insert((parent, first.as_str().to_owned()));
-                }
-                self.versions.push((id, version));
-                self.nodes.extend(folders);
-                self.nodes.push(node.clone());
-                Ok(Made { node, created: true })
-            }
+            return Ok((file, false));
         }
+        work.space.settle(held, commit.stored.size)?;
+        work.name_device(&commit.device);
+        let version = new_version(work, ChangeKind::Content, file.id, commit);
+        file.revision = version.sequence;
+        file.modified_at = work.now;
+        file.expires_at = expires_at;
+        file.version = Some(version.clone());
+        self.versions.push((file.id, version));
+        self.changed.insert(file.id);
+        self.updates.push(file.clone());
+        if folder.max_versions > 0 {
+            self.renewed.insert(file.id, folder.max_versions);
+        }
+        Ok((file, false))
+    }
+
+    /// Makes a file in a folder with that policy.
+    fn add_file(
+        &mut self,
+        work: &mut Work,
+        parent: NodeId,
+        name: String,
+        folder: Policy,
+        commit: &Commit,
+    ) -> Node {
+        let id = NodeId::new(work.now);
+        let version = new_version(work, ChangeKind::Created, id, commit);
+        let node = Node {
+            id,
+            space: work.home.space,
+            parent: Some(parent),
+            name,
+            kind: Kind::File,
+            revision: version.sequence,
+            created_at: work.now,
+            modified_at: work.now,
+            trashed_at: None,
+            version: Some(version.clone()),
+            expires_at: folder.expiry(work.now),
+            policy: Policy::NONE,
+        };
+        self.versions.push((id, version));
+        self.nodes.push(node.clone());
+        if folder.max_files > 0 {
+            self.filled.insert(parent, (folder.max_files, id));
+        }
+        node
     }
 
     /// Writes what has gathered.
@@ -295,6 +392,13 @@ impl Batch {
         work.insert_versions(&batch.versions).await?;
         for node in &batch.updates {
             work.update_node(node).await?;
+        }
+        work.insert_links(&batch.links).await?;
+        for (file, most) in batch.renewed {
+            work.prune_versions(file, most).await?;
+        }
+        for (folder, (most, newest)) in batch.filled {
+            work.prune_files(folder, most, newest).await?;
         }
         work.forget_uploads(&batch.released).await
     }

@@ -1,13 +1,19 @@
 //! What the store promises, checked on every engine.
 
 mod accounts;
+mod buffer;
 mod concurrency;
+mod expiry;
 mod feed;
 mod folders;
 mod freshness;
 mod links;
 mod lists;
 mod model;
+mod named;
+mod names;
+mod opening;
+mod policies;
 mod trash;
 mod uploads;
 
@@ -15,14 +21,17 @@ use holdall_sql::testing::{self, TestDatabase};
 
 use super::{Error, MIGRATIONS, Result, Store, Terms};
 use crate::domain;
+use crate::domain::buffer::Limits;
 use crate::domain::id::{AccountId, BlobId, NodeId, UploadId};
 use crate::domain::idempotency::Key;
+use crate::domain::link::{Expiry, Form, Link, LinkUpdate, NewLink};
 use crate::domain::name::Name;
-use crate::domain::node::{Made, NewFolder, Node, NodeRef, Target};
+use crate::domain::node::{Made, NewFolder, Node, NodeRef, NodeUpdate, Order, Sort, Target};
 use crate::domain::path::Path;
+use crate::domain::policy::Policy;
 use crate::domain::precondition::Precondition;
-use crate::domain::space::Home;
-use crate::domain::upload::{Commit, Stored};
+use crate::domain::space::{Home, Owner};
+use crate::domain::upload::{Commit, Committed, Stored};
 use crate::domain::version::{Digest, MediaType};
 
 /// A moment in 2025, in Unix microseconds.
@@ -68,44 +77,49 @@ impl World {
     }
 
     async fn on(db: TestDatabase) -> Self {
-        let terms =
-            Terms { default_quota: QUOTA, upload_lifetime: 3600 * SECOND, reserve_above: RESERVE_ABOVE };
+        let terms = Terms {
+            default_quota: QUOTA,
+            system_quota: 2 * QUOTA,
+            upload_lifetime: 3600 * SECOND,
+            reserve_above: RESERVE_ABOVE,
+            buffer: Limits { time_to_live: 60 * SECOND, longest: 600 * SECOND, keep: 3 },
+        };
         let store = Store::new(db.database().clone(), terms);
-        let home = store.home(AccountId::new(NOW), NOW).await.unwrap();
+        let home = store.home(AccountId::new(NOW), Owner::Person, NOW).await.unwrap();
         Self { store, home, db }
     }
 
     /// The home of another account.
     async fn stranger(&self) -> Home {
-        self.store.home(AccountId::new(NOW), NOW).await.unwrap()
+        self.store.home(AccountId::new(NOW), Owner::Person, NOW).await.unwrap()
     }
 
     async fn mkdir(&self, parent: &str, name_: &str) -> Result<Node> {
-        let folder = NewFolder { parent: at(parent), names: vec![name(name_)], parents: false };
+        let folder = NewFolder { parent: at(parent), names: vec![name(name_)], parents: false, policy: None };
         Ok(self.store.create_folder(&self.home, &folder, None, NOW).await?.node)
     }
 
     async fn mkdirs(&self, path_: &str) -> Result<Made> {
         let names = path(path_).names().to_vec();
-        let folder = NewFolder { parent: at(""), names, parents: true };
+        let folder = NewFolder { parent: at(""), names, parents: true, policy: None };
         self.store.create_folder(&self.home, &folder, None, NOW).await
     }
 
     /// Commits content to a path.
-    async fn put(&self, path_: &str, content: &str) -> Result<Made> {
+    async fn put(&self, path_: &str, content: &str) -> Result<Committed> {
         self.put_at(Target::Path(path(path_)), content, NOW).await
     }
 
-    async fn put_at(&self, target: Target, content: &str, now: i64) -> Result<Made> {
+    async fn put_at(&self, target: Target, content: &str, now: i64) -> Result<Committed> {
         self.store.commit_upload(&self.home, &commit(target, content), now).await
     }
 
     async fn get(&self, path: &str) -> Result<Node> {
-        self.store.node(&self.home, &at(path)).await
+        self.store.node(&self.home, &at(path), NOW).await
     }
 
     async fn by_id(&self, id: NodeId) -> Result<Node> {
-        self.store.node(&self.home, &NodeRef::Id(id)).await
+        self.store.node(&self.home, &NodeRef::Id(id), NOW).await
     }
 
     async fn trash(&self, path: &str) -> Result<Node> {
@@ -113,18 +127,44 @@ impl World {
     }
 
     async fn rename(&self, node: NodeId, to: &str) -> Result<Node> {
-        self.store.update_node(&self.home, node, Some(&name(to)), None, &Precondition::None, NOW).await
+        self.store.update_node(&self.home, node, &renamed(to), &Precondition::None, NOW).await
     }
 
     async fn move_to(&self, node: NodeId, parent: NodeId) -> Result<Node> {
-        self.store.update_node(&self.home, node, None, Some(parent), &Precondition::None, NOW).await
+        self.store.update_node(&self.home, node, &moved(parent), &Precondition::None, NOW).await
+    }
+
+    /// Sets the policy of a folder.
+    async fn policy(&self, path: &str, policy: Policy) -> Node {
+        let none = &Precondition::None;
+        self.store.set_folder_policy(&self.home, &at(path), policy, none, NOW).await.unwrap()
+    }
+
+    /// A link to a file, short and for ever.
+    async fn link(&self, file: NodeId) -> Link {
+        self.store.create_link(&self.home, file, &NewLink::default(), false, None, NOW).await.unwrap()
+    }
+
+    /// Opens a short link without downloading.
+    async fn open(&self, link: &Link, now: i64) -> Result<Node> {
+        self.store.open_link(&link.slug, Form::Short, false, now).await.map(|(_, node)| node)
+    }
+
+    /// How many blobs were released.
+    async fn released(&self) -> i64 {
+        let row = holdall_sql::sql("SELECT COUNT(*) FROM released_blobs").fetch_one(self.db.database()).await;
+        row.unwrap().get(0).unwrap()
     }
 
     /// Names in a folder, in order.
     async fn ls(&self, path: &str) -> Vec<String> {
-        use crate::domain::node::Order;
-        let folder = self.store.folder(&self.home, &at(path)).await.unwrap();
-        let page = self.store.children(&self.home, folder.id, Order::Name, false, None, 1000).await.unwrap();
+        self.ls_at(path, NOW).await
+    }
+
+    async fn ls_at(&self, path: &str, now: i64) -> Vec<String> {
+        let folder = self.store.folder(&self.home, &at(path), now).await.unwrap();
+        let page =
+            self.store.children(&self.home, folder.id, sorted(Order::Name), None, 1000, now).await.unwrap();
         page.items.into_iter().map(|node| node.name).collect()
     }
 
@@ -147,7 +187,14 @@ impl World {
              WHERE n.space_id = $1",
         )
         .await;
-        assert_eq!(i64::try_from(used).unwrap(), stored, "used is the sum of the versions");
+        let buffered =
+            number("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM buffer_entries WHERE space_id = $1")
+                .await;
+        assert_eq!(
+            i64::try_from(used).unwrap(),
+            stored + buffered,
+            "used is the sum of the versions and the buffer"
+        );
         let held =
             number("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM uploads WHERE space_id = $1").await;
         assert_eq!(i64::try_from(reserved).unwrap(), held, "reserved is the sum of the uploads");
@@ -219,8 +266,31 @@ fn commit(target: Target, content: &str) -> Commit {
         media_type: MediaType::parse("text/plain").unwrap(),
         device: "laptop".to_owned(),
         precondition: Precondition::None,
+        keep_both: false,
+        link: None,
         key: None,
     }
+}
+
+fn sorted(by: Order) -> Sort {
+    Sort { by, descending: false }
+}
+
+fn renamed(to: &str) -> NodeUpdate {
+    NodeUpdate { name: Some(name(to)), ..NodeUpdate::default() }
+}
+
+fn moved(to: NodeId) -> NodeUpdate {
+    NodeUpdate { parent: Some(to), ..NodeUpdate::default() }
+}
+
+/// A short link that ends at a time.
+fn until(at: i64) -> NewLink {
+    NewLink { expiry: Expiry::At(at), ..NewLink::default() }
+}
+
+fn ends(expiry: Expiry) -> LinkUpdate {
+    LinkUpdate { expiry: Some(expiry), ..LinkUpdate::default() }
 }
 
 /// The refusal that an operation met.

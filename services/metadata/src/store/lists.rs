@@ -9,7 +9,8 @@ use crate::domain::authorize::{Action, authorize};
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::NodeId;
-use crate::domain::node::{ChildPosition, Node, NodeRef, Order};
+use crate::domain::name::Name;
+use crate::domain::node::{ChildPosition, Node, NodeRef, Order, Sort};
 use crate::domain::space::Home;
 use crate::domain::version::Version;
 
@@ -20,6 +21,15 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Whether there are more after them.
     pub has_more: bool,
+}
+
+/// A live node that was found by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// It.
+    pub node: Node,
+    /// The names from the root to it, joined by `/`.
+    pub path: String,
 }
 
 impl<T> Page<T> {
@@ -47,23 +57,23 @@ impl Store {
         &self,
         home: &Home,
         folder: NodeId,
-        order: Order,
-        descending: bool,
+        sort: Sort,
         after: Option<&ChildPosition>,
         size: u32,
+        now: i64,
     ) -> Result<Page<Node>> {
-        let (direction, beyond) = if descending { ("DESC", '<') } else { ("ASC", '>') };
-        let (by, from, values) = match (order, after) {
+        let (direction, beyond) = if sort.descending { ("DESC", '<') } else { ("ASC", '>') };
+        let (by, from, values) = match (sort.by, after) {
             (Order::Name, None) => (format!("n.name {direction}"), String::new(), vec![]),
             (Order::Name, Some(ChildPosition::Name(name))) => {
-                (format!("n.name {direction}"), format!("AND n.name {beyond} $3"), vec![name.as_str().into()])
+                (format!("n.name {direction}"), format!("AND n.name {beyond} $4"), vec![name.as_str().into()])
             }
             (Order::Modified, None) => {
                 (format!("n.modified_at {direction}, n.node_id {direction}"), String::new(), vec![])
             }
             (Order::Modified, Some(ChildPosition::Modified(time, id))) => (
                 format!("n.modified_at {direction}, n.node_id {direction}"),
-                format!("AND (n.modified_at, n.node_id) {beyond} ($3, $4)"),
+                format!("AND (n.modified_at, n.node_id) {beyond} ($4, $5)"),
                 vec![(*time).into(), id.to_string().into()],
             ),
             _ => return Err(Error::InvalidPageToken.into()),
@@ -72,13 +82,14 @@ impl Store {
         let text = format!(
             "SELECT string_agg(node, '\x1e') FROM (
                 SELECT {} AS node FROM nodes n LEFT JOIN versions v ON v.version_id = n.version_id
-                WHERE n.parent_id = $1 AND n.trashed_at IS NULL {from} ORDER BY {by} LIMIT $2
+                WHERE n.parent_id = $1 AND n.trashed_at IS NULL AND (n.expires_at IS NULL OR n.expires_at > $3) {from} ORDER BY {by} LIMIT $2
              ) AS page",
             node_text!()
         );
         let row = dynamic(text)
             .bind(folder.to_string())
             .bind(limit(size))
+            .bind(now)
             .bind_all::<holdall_sql::Value>(values)
             .fetch_one(&self.db)
             .await?;
@@ -91,14 +102,59 @@ impl Store {
     }
 
     /// The caller's live folder that a reference names, for listing it.
-    pub async fn folder(&self, home: &Home, reference: &NodeRef) -> Result<Node> {
-        let node = resolve(&self.db, home, Action::UseFolder, reference).await?.node;
+    pub async fn folder(&self, home: &Home, reference: &NodeRef, now: i64) -> Result<Node> {
+        let node = resolve(&self.db, home, Action::UseFolder, reference, now).await?.node;
         node.folder()?;
         Ok(node)
     }
 
+    /// The nodes with a name that are not in the trash themselves, after an id, in the order of their ids: each with its path,
+    /// or nothing where it is not live.
+    pub async fn named(
+        &self,
+        home: &Home,
+        name: &Name,
+        after: Option<NodeId>,
+        size: u32,
+        now: i64,
+    ) -> Result<Page<(NodeId, Option<Named>)>> {
+        // A way up that meets the trash does not come to the root.
+        let rows = sql(concat!(
+            "WITH RECURSIVE named (node_id) AS (
+                SELECT node_id FROM nodes
+                WHERE space_id = $1 AND name = $2 AND trashed_at IS NULL AND node_id > $3 ORDER BY node_id LIMIT $4
+             ),
+             up (node_id, parent_id, path) AS (
+                SELECT n.node_id, n.parent_id, n.name FROM named JOIN nodes n ON n.node_id = named.node_id
+                UNION ALL
+                SELECT up.node_id, p.parent_id,
+                    CASE WHEN p.parent_id IS NULL THEN up.path ELSE p.name || '/' || up.path END
+                FROM up JOIN nodes p ON p.node_id = up.parent_id WHERE p.trashed_at IS NULL
+             )
+             SELECT ",
+            node_text!(),
+            ", up.path
+             FROM named JOIN nodes n ON n.node_id = named.node_id
+             LEFT JOIN versions v ON v.version_id = n.version_id
+             LEFT JOIN up ON up.node_id = n.node_id AND up.parent_id IS NULL
+             ORDER BY n.node_id"
+        ))
+        .bind(home.space.to_string())
+        .bind(name.as_str())
+        .bind(after.map_or(String::new(), |id| id.to_string()))
+        .bind(limit(size))
+        .fetch_all(&self.db)
+        .await?;
+        Page::of(&rows, size, |row| {
+            let node = row::node(&row.get::<String>(0)?)?;
+            authorize(&home.principal(), Action::See, &node)?;
+            let path = row.get::<Option<String>>(1)?.filter(|_| !node.is_expired(now));
+            Ok((node.id, path.map(|path| Named { node, path })))
+        })
+    }
+
     /// The folders above a node, the root first.
-    pub async fn ancestors(&self, home: &Home, id: NodeId) -> Result<Vec<Node>> {
+    pub async fn ancestors(&self, home: &Home, id: NodeId, now: i64) -> Result<Vec<Node>> {
         let rows = sql(concat!(
             "WITH RECURSIVE up (node_id, parent_id, height) AS (
                 SELECT node_id, parent_id, CAST(0 AS BIGINT) FROM nodes WHERE node_id = $1
@@ -117,7 +173,7 @@ impl Store {
         let node = nodes.pop().ok_or(Error::NotFound)?;
         for node in nodes.iter().chain([&node]) {
             authorize(&home.principal(), Action::See, node)?;
-            if node.trashed_at.is_some() {
+            if node.trashed_at.is_some() || node.is_expired(now) {
                 return Err(Error::NotFound.into());
             }
         }
@@ -131,8 +187,9 @@ impl Store {
         file: NodeId,
         before: Option<u64>,
         size: u32,
+        now: i64,
     ) -> Result<Page<Version>> {
-        live(&self.db, home, Action::ReadHistory, file).await?.node.content()?;
+        live(&self.db, home, Action::ReadHistory, file, now).await?.node.content()?;
         let rows = sql(concat!(
             "SELECT ",
             version_text!(),
@@ -148,19 +205,27 @@ impl Store {
     }
 
     /// What was put into the trash by itself, the latest first, after a time and id.
-    pub async fn trash(&self, home: &Home, after: Option<(i64, NodeId)>, size: u32) -> Result<Page<Node>> {
+    pub async fn trash(
+        &self,
+        home: &Home,
+        after: Option<(i64, NodeId)>,
+        size: u32,
+        now: i64,
+    ) -> Result<Page<Node>> {
         let (time, id) = after.map_or((i64::MAX, String::new()), |(time, id)| (time, id.to_string()));
         let rows = sql(concat!(
             "SELECT ",
             node_text!(),
             " FROM nodes n LEFT JOIN versions v ON v.version_id = n.version_id
              WHERE n.space_id = $1 AND n.trashed_at IS NOT NULL AND (n.trashed_at, n.node_id) < ($2, $3)
+                AND (n.expires_at IS NULL OR n.expires_at > $5)
              ORDER BY n.trashed_at DESC, n.node_id DESC LIMIT $4"
         ))
         .bind(home.space.to_string())
         .bind(time)
         .bind(id)
         .bind(limit(size))
+        .bind(now)
         .fetch_all(&self.db)
         .await?;
         Page::of(&rows, size, |row| row::node(&row.get::<String>(0)?))

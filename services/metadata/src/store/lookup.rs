@@ -12,6 +12,7 @@ use crate::domain::error::Error;
 use crate::domain::id::{NodeId, VersionId};
 use crate::domain::name::Name;
 use crate::domain::node::{Node, NodeRef};
+use crate::domain::policy::Policy;
 use crate::domain::space::Home;
 use crate::domain::version::Version;
 
@@ -24,6 +25,8 @@ pub(super) struct Found {
     pub(super) in_trash: bool,
     /// Whether the node asked about is it or above it.
     pub(super) below: bool,
+    /// The policy of the folder it is in.
+    pub(super) folder: Policy,
 }
 
 /// The end of a walk along names.
@@ -34,6 +37,10 @@ pub(super) struct Walked {
     pub(super) depth: usize,
     /// Bytes of room in its space.
     pub(super) room: u64,
+    /// The policy of the folder it is in, when a name led to it.
+    pub(super) folder: Policy,
+    /// A file whose time is over, which still has the next name.
+    pub(super) expired: Option<NodeId>,
 }
 
 /// Finds a node whoever's it is, live or not, and tells whether it lies at or below `above`.
@@ -48,7 +55,8 @@ async fn by_id<'a>(on: impl Into<On<'a>>, id: NodeId, above: Option<NodeId>) -> 
         node_text!(),
         ",
             (SELECT COUNT(*) FROM up), (SELECT COUNT(*) FROM up WHERE trashed_at IS NOT NULL),
-            (SELECT COUNT(*) FROM up WHERE node_id = $2)
+            (SELECT COUNT(*) FROM up WHERE node_id = $2),
+            (SELECT p.policy FROM nodes p WHERE p.node_id = n.parent_id)
          FROM nodes n LEFT JOIN versions v ON v.version_id = n.version_id
          WHERE n.node_id = $1"
     ))
@@ -63,16 +71,23 @@ async fn by_id<'a>(on: impl Into<On<'a>>, id: NodeId, above: Option<NodeId>) -> 
             depth: usize::try_from(above).unwrap_or(usize::MAX),
             in_trash: row.get::<i64>(2)? > 0,
             below: row.get::<i64>(3)? > 0,
+            folder: row::policy(&row.get::<Option<String>>(4)?.unwrap_or_default())?,
         })
     })
     .transpose()
 }
 
 /// The caller's node with that id, live or in the trash.
-pub(super) async fn any<'a>(on: impl Into<On<'a>>, home: &Home, action: Action, id: NodeId) -> Result<Found> {
+pub(super) async fn any<'a>(
+    on: impl Into<On<'a>>,
+    home: &Home,
+    action: Action,
+    id: NodeId,
+    now: i64,
+) -> Result<Found> {
     let found = by_id(on, id, None).await?.ok_or(Error::NotFound)?;
     authorize(&home.principal(), action, &found.node)?;
-    Ok(found)
+    if found.node.is_expired(now) { Err(Error::NotFound.into()) } else { Ok(found) }
 }
 
 /// The caller's live node with that id.
@@ -81,8 +96,9 @@ pub(super) async fn live<'a>(
     home: &Home,
     action: Action,
     id: NodeId,
+    now: i64,
 ) -> Result<Found> {
-    live_and_below(on, home, action, id, None).await
+    live_and_below(on, home, action, id, None, now).await
 }
 
 /// The caller's live node with that id, and whether it lies at or below `above`.
@@ -92,19 +108,21 @@ pub(super) async fn live_and_below<'a>(
     action: Action,
     id: NodeId,
     above: Option<NodeId>,
+    now: i64,
 ) -> Result<Found> {
     let found = by_id(on, id, above).await?.ok_or(Error::NotFound)?;
     authorize(&home.principal(), action, &found.node)?;
-    if found.in_trash { Err(Error::NotFound.into()) } else { Ok(found) }
+    if found.in_trash || found.node.is_expired(now) { Err(Error::NotFound.into()) } else { Ok(found) }
 }
 
-/// Follows `names` from the live folder `from` as far as there are live nodes.
+/// Follows `names` from the live folder `from` as far as there are live nodes. A file whose time is over is not there.
 pub(super) async fn walk<'a>(
     on: impl Into<On<'a>>,
     home: &Home,
     action: Action,
     from: NodeId,
     names: &[Name],
+    now: i64,
 ) -> Result<Walked> {
     let mut on = on.into();
     let mut walked = stride(again(&mut on), from, names.get(..STRIDE).unwrap_or(names)).await?;
@@ -115,6 +133,11 @@ pub(super) async fn walk<'a>(
             break;
         }
         walked = Walked { depth: walked.depth + next.depth, ..next };
+    }
+    if walked.node.is_expired(now) {
+        let (parent, depth) = walked.node.parent.zip(walked.depth.checked_sub(1)).ok_or(Error::NotFound)?;
+        let expired = Some(walked.node.id);
+        walked = Walked { depth, expired, ..stride(on, parent, &[]).await? };
     }
     authorize(&home.principal(), action, &walked.node)?;
     Ok(walked)
@@ -139,10 +162,12 @@ static STRIDES: LazyLock<Vec<String>> = LazyLock::new(|| {
             let mut joins = String::new();
             let mut found = String::new();
             let mut depth = String::new();
+            let mut policy = String::new();
             for at in (1..=names).rev() {
                 // Writing to a string does not fail.
                 let _ = write!(found, "n{at}.node_id, ");
                 let _ = write!(depth, "WHEN n{at}.node_id IS NOT NULL THEN {at} ");
+                let _ = write!(policy, "WHEN n{at}.node_id IS NOT NULL THEN n{}.policy ", at - 1);
             }
             for at in 1..=names {
                 let _ = write!(
@@ -154,7 +179,8 @@ static STRIDES: LazyLock<Vec<String>> = LazyLock::new(|| {
             }
             format!(
                 "SELECT {}, CAST(CASE {depth}WHEN n0.node_id IS NOT NULL THEN 0 END AS BIGINT),
-                    s.quota_bytes - s.used_bytes - s.reserved_bytes
+                    s.quota_bytes - s.used_bytes - s.reserved_bytes,
+                    CASE {policy}WHEN n0.node_id IS NULL THEN n0.policy END
                  FROM nodes n0 {joins}
                  JOIN nodes n ON n.node_id = COALESCE({found}n0.node_id, NULL)
                  JOIN spaces s ON s.space_id = n.space_id
@@ -180,6 +206,8 @@ async fn stride(on: On<'_>, from: NodeId, names: &[Name]) -> Result<Walked> {
         depth: usize::try_from(row::count(&row, 1)?).unwrap_or(usize::MAX),
         // A lowered quota leaves less than nothing.
         room: u64::try_from(row.get::<i64>(2)?).unwrap_or_default(),
+        folder: row::policy(&row.get::<Option<String>>(3)?.unwrap_or_default())?,
+        expired: None,
     })
 }
 
@@ -189,24 +217,26 @@ pub(super) async fn resolve<'a>(
     home: &Home,
     action: Action,
     reference: &NodeRef,
+    now: i64,
 ) -> Result<Found> {
     match reference {
-        NodeRef::Id(id) => live(on, home, action, *id).await,
+        NodeRef::Id(id) => live(on, home, action, *id, now).await,
         NodeRef::Path(path) => {
             let names = path.names();
-            let walked = walk(on, home, action, home.root, names).await?;
+            let walked = walk(on, home, action, home.root, names, now).await?;
             if walked.depth < names.len() {
                 return Err(Error::NotFound.into());
             }
-            Ok(Found { node: walked.node, depth: walked.depth, in_trash: false, below: false })
+            let Walked { node, depth, folder, .. } = walked;
+            Ok(Found { node, depth, in_trash: false, below: false, folder })
         }
     }
 }
 
 impl Store {
     /// The caller's live node that a reference names.
-    pub async fn node(&self, home: &Home, reference: &NodeRef) -> Result<Node> {
-        Ok(resolve(&self.db, home, Action::See, reference).await?.node)
+    pub async fn node(&self, home: &Home, reference: &NodeRef, now: i64) -> Result<Node> {
+        Ok(resolve(&self.db, home, Action::See, reference, now).await?.node)
     }
 
     /// The file that a reference names, and its current version or the one asked for.
@@ -215,8 +245,9 @@ impl Store {
         home: &Home,
         reference: &NodeRef,
         version: Option<VersionId>,
+        now: i64,
     ) -> Result<(Node, Version)> {
-        let node = resolve(&self.db, home, Action::ReadContent, reference).await?.node;
+        let node = resolve(&self.db, home, Action::ReadContent, reference, now).await?.node;
         let current = node.content()?;
         let version = match version {
             Some(id) if id != current.id => self.earlier_version(home, &node, id).await?,

@@ -1,13 +1,13 @@
-//! Deleting for good what is in the trash.
+//! Deleting for good: what is in the trash, what skips it, what a space holds.
 //!
 //! A subtree can be large, and a long transaction would hold up every other writer, so it goes in batches. Each batch starts
-//! again from what is in the trash at that moment, goes down level by level, at most [`BATCH`] nodes of each, and deletes
+//! again from what is to be deleted at that moment, goes down level by level, at most [`BATCH`] nodes of each, and deletes
 //! from the lowest level up as far as it is sure to have seen all children. So a folder never goes before what is in it, and
 //! nothing that was restored meanwhile is touched.
 
 use std::collections::HashMap;
 
-use holdall_sql::{dynamic, retry, sql};
+use holdall_sql::{Row, dynamic, insert, retry, sql};
 
 use super::lookup::any;
 use super::row::list;
@@ -17,10 +17,13 @@ use crate::domain::authorize::Action;
 use crate::domain::change::ChangeKind;
 use crate::domain::error::Error;
 use crate::domain::id::NodeId;
+use crate::domain::node::NodeRef;
+use crate::domain::policy::Policy;
+use crate::domain::precondition::Precondition;
 use crate::domain::space::Home;
 
 /// Nodes of one level that a batch looks at.
-const BATCH: usize = 1024;
+pub(super) const BATCH: usize = 1024;
 
 /// What to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,16 @@ pub enum Purge {
     All,
     /// What was put there before this time, in Unix microseconds.
     TrashedBefore(i64),
+    /// Everything in the space, whether in the trash or not.
+    Everything,
+}
+
+/// What became of one batch.
+pub(super) struct Purged {
+    /// How many nodes it deleted.
+    pub(super) nodes: u64,
+    /// Whether nothing is left of what was to be deleted.
+    pub(super) complete: bool,
 }
 
 impl Store {
@@ -43,7 +56,7 @@ impl Store {
 
     pub(super) async fn purge_by(&self, home: &Home, what: Purge, now: i64, batch: usize) -> Result<u64> {
         if let Purge::Node(id) = what {
-            let found = any(&self.db, home, Action::Delete, id).await?;
+            let found = any(&self.db, home, Action::Delete, id, now).await?;
             if found.node.trashed_at.is_none() {
                 return Err(Error::NotTrashed.into());
             }
@@ -58,7 +71,7 @@ impl Store {
                 }
                 let done = work.purge(&tops, batch).await?;
                 work.commit().await?;
-                Ok::<_, super::Error>(done)
+                Ok::<_, super::Error>(done.nodes)
             })
             .await?;
             if done == 0 {
@@ -67,10 +80,19 @@ impl Store {
             purged += done;
         }
     }
+
+    /// Deletes everything in a space for good, but for its root, and returns how many nodes that were. What uploads under way
+    /// have reserved ends with them.
+    pub async fn empty_space(&self, home: &Home, now: i64) -> Result<u64> {
+        let purged = self.purge(home, Purge::Everything, now).await?;
+        self.clear_buffer(home, now).await?;
+        self.set_folder_policy(home, &NodeRef::Id(home.root), Policy::NONE, &Precondition::None, now).await?;
+        Ok(purged)
+    }
 }
 
 impl Work {
-    /// Some of the nodes to delete that were put into the trash by themselves.
+    /// Some of the nodes to delete with all below them.
     async fn tops(&mut self, what: Purge, batch: usize) -> Result<Vec<NodeId>> {
         let limit = i64::try_from(batch).unwrap_or(i64::MAX);
         let before = match what {
@@ -82,6 +104,7 @@ impl Work {
                     .await?;
                 return Ok(row.map(|_| id).into_iter().collect());
             }
+            Purge::Everything => return self.children_of(&[self.home.root], batch).await,
             Purge::All => i64::MAX,
             Purge::TrashedBefore(time) => time,
         };
@@ -98,7 +121,7 @@ impl Work {
     }
 
     /// Deletes what one batch can of `tops` and below; never nothing.
-    async fn purge(&mut self, tops: &[NodeId], batch: usize) -> Result<u64> {
+    pub(super) async fn purge(&mut self, tops: &[NodeId], batch: usize) -> Result<Purged> {
         // A top may lie below another one, so a node counts on the lowest level where it is met.
         let mut level_of: HashMap<NodeId, usize> = tops.iter().map(|&id| (id, 0)).collect();
         let mut level = tops.to_vec();
@@ -127,7 +150,19 @@ impl Work {
         for ids in doomed.chunks(BATCH) {
             self.delete(ids).await?;
         }
-        u64::try_from(doomed.len()).map_err(|_| super::Error::Corrupt("number"))
+        let nodes = u64::try_from(doomed.len()).map_err(|_| super::Error::Corrupt("number"))?;
+        Ok(Purged { nodes, complete: complete_from == 0 })
+    }
+
+    /// Deletes files for good.
+    pub(super) async fn purge_files(&mut self, files: &[NodeId]) -> Result<()> {
+        for &file in files {
+            self.record(ChangeKind::Purged, file, None);
+        }
+        for ids in files.chunks(BATCH) {
+            self.delete(ids).await?;
+        }
+        Ok(())
     }
 
     async fn children_of(&mut self, parents: &[NodeId], limit: usize) -> Result<Vec<NodeId>> {
@@ -144,29 +179,35 @@ impl Work {
     /// Deletes the rows of nodes that have no children but among those already deleted or in `ids`.
     async fn delete(&mut self, ids: &[NodeId]) -> Result<()> {
         let (ids, list) = list(ids.iter().map(NodeId::to_string).collect(), 1);
-        let row = dynamic(format!(
-            "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM versions WHERE node_id IN {list}"
-        ))
-        .bind_all(&ids)
-        .fetch_one(&mut self.tx)
-        .await?;
-        self.space.refund(row::count(&row, 0)?);
-        dynamic(format!(
-            "INSERT INTO released_blobs (blob_id, released_at)
-             SELECT DISTINCT blob_id, CAST(${} AS BIGINT) FROM versions WHERE node_id IN {list}
-             ON CONFLICT DO NOTHING",
-            ids.len() + 1
-        ))
-        .bind_all(&ids)
-        .bind(self.now)
-        .execute(&mut self.tx)
-        .await?;
-        for table in ["links", "versions", "nodes"] {
+        let versions =
+            dynamic(format!("DELETE FROM versions WHERE node_id IN {list} RETURNING blob_id, size"))
+                .bind_all(&ids)
+                .fetch_all(&mut self.tx)
+                .await?;
+        self.release(&versions).await?;
+        for table in ["links", "nodes"] {
             dynamic(format!("DELETE FROM {table} WHERE node_id IN {list}"))
                 .bind_all(&ids)
                 .execute(&mut self.tx)
                 .await?;
         }
+        Ok(())
+    }
+
+    /// Refunds content that is deleted, given as rows of `blob_id, size`, and notes its blobs for the collection of garbage.
+    pub(super) async fn release(&mut self, deleted: &[Row]) -> Result<()> {
+        let mut blobs = Vec::with_capacity(deleted.len());
+        for row in deleted {
+            self.space.refund(row::count(row, 1)?);
+            blobs.push([row.get::<String>(0)?.into(), self.now.into()]);
+        }
+        insert(
+            &mut self.tx,
+            "INSERT INTO released_blobs (blob_id, released_at)",
+            blobs,
+            "ON CONFLICT DO NOTHING",
+        )
+        .await?;
         Ok(())
     }
 }

@@ -6,9 +6,11 @@ use holdall_sql::Row;
 use uuid::Uuid;
 
 use super::{Error, Result};
+use crate::domain::buffer::Entry;
 use crate::domain::change::{Change, ChangeKind};
-use crate::domain::link::{Link, Slug};
+use crate::domain::link::{DeleteKey, Form, Link, Slug};
 use crate::domain::node::{Kind, Node};
+use crate::domain::policy::Policy;
 use crate::domain::space::{Home, Space};
 use crate::domain::version::{Digest, Version};
 
@@ -26,20 +28,29 @@ macro_rules! version_text {
 /// One text with all of `nodes n LEFT JOIN versions v`, for [`node`].
 macro_rules! node_text {
     () => {
-        "format('%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s',
+        "format('%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s',
             n.node_id, n.space_id, n.parent_id, n.name, n.kind, n.revision, n.created_at, n.modified_at, n.trashed_at,
-            v.version_id, v.sequence, v.blob_id, v.size, v.digest, v.media_type, v.author_id, v.device, v.created_at)"
+            n.expires_at, n.policy, v.version_id, v.sequence, v.blob_id, v.size, v.digest, v.media_type, v.author_id, v.device, v.created_at)"
     };
 }
 
-/// The columns that [`link`] reads: 7 of `links l`.
-macro_rules! link_columns {
+/// One text with all of `links l`, for [`link`].
+macro_rules! link_text {
     () => {
-        "l.link_id, l.slug, l.space_id, l.node_id, l.created_at, l.expires_at, l.revision"
+        "format('%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s', l.link_id, l.slug, l.form, l.space_id, l.node_id,
+            l.created_at, l.expires_at, l.revision, l.file_name, l.max_downloads, l.downloads, l.delete_key)"
     };
 }
 
-pub(super) use {link_columns, node_text, version_text};
+/// One text with all of `buffer_entries b`, for [`entry`].
+macro_rules! entry_text {
+    () => {
+        "format('%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s', b.entry_id, b.sequence, b.kind, b.name, b.blob_id,
+            b.size, b.digest, b.media_type, b.device, b.created_at, b.expires_at)"
+    };
+}
+
+pub(super) use {entry_text, link_text, node_text, version_text};
 
 /// The fields of a text, one after another.
 struct Fields<'t>(std::str::Split<'t, char>);
@@ -61,15 +72,25 @@ impl<'t> Fields<'t> {
         self.text()?.parse().map_err(|_| Error::Corrupt("number"))
     }
 
+    fn time(&mut self) -> Result<Option<i64>> {
+        match self.text()? {
+            "" => Ok(None),
+            time => time.parse().map(Some).map_err(|_| Error::Corrupt("time")),
+        }
+    }
+
+    fn digest(&mut self) -> Result<Digest> {
+        let digest = blake3::Hash::from_hex(self.text()?).map_err(|_| Error::Corrupt("digest"))?;
+        Ok(Digest(*digest.as_bytes()))
+    }
+
     fn version(&mut self) -> Result<Version> {
         Ok(Version {
             id: self.id()?,
             sequence: self.number()?,
             blob: self.id()?,
             size: self.number()?,
-            digest: Digest(
-                *blake3::Hash::from_hex(self.text()?).map_err(|_| Error::Corrupt("digest"))?.as_bytes(),
-            ),
+            digest: self.digest()?,
             media_type: self.text()?.to_owned(),
             author: self.id()?,
             device: self.text()?.to_owned(),
@@ -98,10 +119,9 @@ pub(super) fn node(text: &str) -> Result<Node> {
         revision: fields.number()?,
         created_at: fields.number()?,
         modified_at: fields.number()?,
-        trashed_at: match fields.text()? {
-            "" => None,
-            time => Some(time.parse().map_err(|_| Error::Corrupt("time"))?),
-        },
+        trashed_at: fields.time()?,
+        expires_at: fields.time()?,
+        policy: policy(fields.text()?)?,
         version: if kind == Kind::File { Some(fields.version()?) } else { None },
     })
 }
@@ -116,16 +136,66 @@ pub(super) fn digest_text(digest: &Digest) -> String {
     blake3::Hash::from_bytes(digest.0).to_hex().to_string()
 }
 
-/// Reads a link whose columns start at `first`.
-pub(super) fn link(row: &Row, first: usize) -> Result<Link> {
+/// Reads the policy of a folder; empty for nothing special.
+pub(super) fn policy(text: &str) -> Result<Policy> {
+    const CORRUPT: Error = Error::Corrupt("policy");
+    if text.is_empty() {
+        return Ok(Policy::NONE);
+    }
+    let mut numbers = text.split(' ').map(|number| number.parse::<i64>().map_err(|_| CORRUPT));
+    let mut next = || numbers.next().ok_or(CORRUPT)?;
+    let time_to_live = Some(next()?).filter(|&time| time > 0);
+    let mut limit = || u32::try_from(next()?).map_err(|_| CORRUPT);
+    Ok(Policy { time_to_live, max_files: limit()?, max_versions: limit()?, skip_trash: limit()? > 0 })
+}
+
+/// The stored form of a policy.
+pub(super) fn policy_text(policy: &Policy) -> Option<String> {
+    let Policy { time_to_live, max_files, max_versions, skip_trash } = policy;
+    (*policy != Policy::NONE).then(|| {
+        format!("{} {max_files} {max_versions} {}", time_to_live.unwrap_or_default(), u8::from(*skip_trash))
+    })
+}
+
+/// Reads a link.
+pub(super) fn link(text: &str) -> Result<Link> {
+    let mut fields = Fields::of(text);
     Ok(Link {
-        id: id(row, first)?,
-        slug: Slug::parse(&row.get::<String>(first + 1)?).ok_or(Error::Corrupt("slug"))?,
-        space: id(row, first + 2)?,
-        node: id(row, first + 3)?,
-        created_at: row.get(first + 4)?,
-        expires_at: row.get(first + 5)?,
-        revision: count(row, first + 6)?,
+        id: fields.id()?,
+        slug: Slug::parse(fields.text()?).ok_or(Error::Corrupt("slug"))?,
+        form: Form::numbered(fields.number()?).ok_or(Error::Corrupt("form"))?,
+        space: fields.id()?,
+        node: fields.id()?,
+        created_at: fields.number()?,
+        expires_at: fields.time()?,
+        revision: fields.number()?,
+        file_name: fields.text()?.to_owned(),
+        max_downloads: fields.number()?,
+        downloads: fields.number()?,
+        delete_key: match fields.text()? {
+            "" => None,
+            key => Some(DeleteKey::parse(key).ok_or(Error::Corrupt("key"))?),
+        },
+    })
+}
+
+/// Reads an entry of a buffer.
+pub(super) fn entry(text: &str) -> Result<Entry> {
+    let mut fields = Fields::of(text);
+    let (id, sequence) = (fields.id()?, fields.number()?);
+    let is_file = fields.text()? == "2";
+    let name = fields.text()?.to_owned();
+    Ok(Entry {
+        id,
+        sequence,
+        name: is_file.then_some(name),
+        blob: fields.id()?,
+        size: fields.number()?,
+        digest: fields.digest()?,
+        media_type: fields.text()?.to_owned(),
+        device: fields.text()?.to_owned(),
+        created_at: fields.number()?,
+        expires_at: fields.number()?,
     })
 }
 
@@ -141,6 +211,7 @@ pub(super) fn change(row: &Row) -> Result<Change> {
             4 => ChangeKind::Trashed,
             5 => ChangeKind::Restored,
             6 => ChangeKind::Purged,
+            7 => ChangeKind::Policy,
             _ => return Err(Error::Corrupt("kind of change")),
         },
         node: id(row, 2)?,
@@ -180,6 +251,7 @@ pub(super) fn change_number(kind: ChangeKind) -> i64 {
         ChangeKind::Trashed => 4,
         ChangeKind::Restored => 5,
         ChangeKind::Purged => 6,
+        ChangeKind::Policy => 7,
     }
 }
 
@@ -210,4 +282,28 @@ pub(super) fn int(number: u64) -> Result<i64> {
 
 fn parse<T: From<Uuid>>(text: &str) -> Result<T> {
     Uuid::try_parse(text).map(T::from).map_err(|_| Error::Corrupt("id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::policy as read;
+    use super::*;
+
+    #[test]
+    fn policies_are_read_as_they_were_written() {
+        for policy in [
+            Policy::NONE,
+            Policy { time_to_live: Some(1), ..Policy::NONE },
+            Policy { max_files: u32::MAX, ..Policy::NONE },
+            Policy { max_versions: 7, ..Policy::NONE },
+            Policy { skip_trash: true, ..Policy::NONE },
+            Policy { time_to_live: Some(i64::MAX), max_files: 1, max_versions: 2, skip_trash: true },
+        ] {
+            let text = policy_text(&policy).unwrap_or_default();
+            assert_eq!(read(&text).unwrap(), policy, "{text}");
+        }
+        for corrupt in ["x", "1", "1 2 3", "1 -2 3 0"] {
+            assert!(read(corrupt).is_err(), "{corrupt}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use holdall_sql::{retry, sql};
 use super::purge::Purge;
 use super::work::Work;
 use super::{Result, Store, row};
+use crate::domain::link::Form;
 use crate::domain::space::Home;
 
 /// Rows, or spaces, that one step takes on.
@@ -79,19 +80,34 @@ impl Store {
         }
     }
 
+    /// Deletes links of one form that expired by `before`.
+    pub async fn sweep_links(&self, form: Form, before: i64) -> Result<()> {
+        loop {
+            let gone = retry(async || {
+                let mut tx = self.db.begin_relaxed().await?;
+                // Asked twice, because one that is being changed may have more time when it is found.
+                let gone = sql("DELETE FROM links WHERE expires_at <= $2 AND link_id IN
+                        (SELECT link_id FROM links WHERE form = $1 AND expires_at <= $2 LIMIT $3)")
+                .bind(i64::from(form.number()))
+                .bind(before)
+                .bind(STEP)
+                .execute(&mut tx)
+                .await?;
+                tx.commit().await?;
+                Ok::<_, super::Error>(gone)
+            })
+            .await?;
+            if gone == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// The homes of some spaces that `spaces` finds for a time.
-    async fn homes_with(&self, spaces: &'static str, time: i64) -> Result<Vec<Home>> {
+    pub(super) async fn homes_with(&self, spaces: &'static str, time: i64) -> Result<Vec<Home>> {
         let mut homes = Vec::new();
         for row in sql(spaces).bind(time).bind(STEP).fetch_all(&self.db).await? {
-            let row = sql("SELECT owner_id, space_id, root_id FROM spaces WHERE space_id = $1")
-                .bind(row.get::<String>(0)?)
-                .fetch_one(&self.db)
-                .await?;
-            homes.push(Home {
-                account: row::id(&row, 0)?,
-                space: row::id(&row, 1)?,
-                root: row::id(&row, 2)?,
-            });
+            homes.push(self.home_of(row::id(&row, 0)?).await?);
         }
         Ok(homes)
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use holdall_sql::{On, dynamic, retry, sql};
 
-use super::lookup::{again, live, walk};
+use super::lookup::{Walked, again, live, walk};
 use super::row::list;
 use super::work::Work;
 use super::{Result, Store, row};
@@ -14,24 +14,28 @@ use crate::domain::id::{NodeId, UploadId};
 use crate::domain::name::Name;
 use crate::domain::node::{Node, Target};
 use crate::domain::path::MAX_DEPTH;
+use crate::domain::policy::Policy;
 use crate::domain::precondition::Precondition;
 use crate::domain::space::Home;
 use crate::domain::upload::Begun;
 
 /// Where an upload goes.
 pub(super) enum Slot<'a> {
-    /// To a file that is there.
-    Taken(Box<Node>),
-    /// To a place below `parent`: the last name is the file's, those before it are folders to be made.
-    Free { parent: NodeId, missing: &'a [Name] },
+    /// To a file that is there, in a folder with that policy.
+    Taken { file: Box<Node>, folder: Policy },
+    /// To a place below `parent`: the last name is the file's, those before it are folders to be made. The first may be that of a
+    /// file whose time is over.
+    Free { parent: NodeId, missing: &'a [Name], folder: Policy, expired: Option<NodeId> },
+    /// To a place beside what has the name.
+    Beside { parent: NodeId, name: &'a Name, folder: Policy },
 }
 
 impl Slot<'_> {
     /// Passes when the condition holds for the content that is there.
     pub(super) fn check(&self, precondition: &Precondition) -> Result<()> {
         let current = match self {
-            Self::Taken(file) => Some(file.content()?.content_etag()),
-            Self::Free { .. } => None,
+            Self::Taken { file, .. } => Some(file.content()?.content_etag()),
+            Self::Free { .. } | Self::Beside { .. } => None,
         };
         Ok(precondition.check(current.as_deref())?)
     }
@@ -42,16 +46,18 @@ pub(super) async fn find<'a, 't>(
     on: impl Into<On<'a>>,
     home: &Home,
     target: &'t Target,
+    keep_both: bool,
+    now: i64,
 ) -> Result<(Slot<'t>, Option<u64>)> {
     let mut on = on.into();
     let (from, names, above) = match target {
         Target::Node(id) => {
-            let file = live(on, home, Action::WriteContent, *id).await?.node;
-            file.content()?;
-            return Ok((Slot::Taken(Box::new(file)), None));
+            let found = live(on, home, Action::WriteContent, *id, now).await?;
+            found.node.content()?;
+            return Ok((Slot::Taken { file: Box::new(found.node), folder: found.folder }, None));
         }
         Target::Child { parent, name } => {
-            let folder = live(again(&mut on), home, Action::UseFolder, *parent).await?;
+            let folder = live(again(&mut on), home, Action::UseFolder, *parent, now).await?;
             folder.node.folder()?;
             (*parent, std::slice::from_ref(name), folder.depth)
         }
@@ -60,16 +66,21 @@ pub(super) async fn find<'a, 't>(
     if above + names.len() > MAX_DEPTH {
         return Err(Error::InvalidPath("must not be deeper than 64 names").into());
     }
-    let walked = walk(on, home, Action::WriteContent, from, names).await?;
+    let walked = walk(on, home, Action::WriteContent, from, names, now).await?;
     let missing = names.get(walked.depth..).unwrap_or_default();
-    let slot = if missing.is_empty() {
-        walked.node.content()?;
-        Slot::Taken(Box::new(walked.node))
-    } else {
-        walked.node.folder()?;
-        Slot::Free { parent: walked.node.id, missing }
+    let Walked { node, folder, room, expired, .. } = walked;
+    let slot = match (missing, names.last(), node.parent) {
+        ([], Some(name), Some(parent)) if keep_both => Slot::Beside { parent, name, folder },
+        ([], ..) => {
+            node.content()?;
+            Slot::Taken { file: Box::new(node), folder }
+        }
+        _ => {
+            node.folder()?;
+            Slot::Free { parent: node.id, missing, folder: node.policy, expired }
+        }
     };
-    Ok((slot, Some(walked.room)))
+    Ok((slot, Some(room)))
 }
 
 impl Store {
@@ -78,12 +89,24 @@ impl Store {
         &self,
         home: &Home,
         target: &Target,
+        keep_both: bool,
         size: Option<u64>,
         precondition: &Precondition,
         now: i64,
     ) -> Result<Begun> {
-        let (slot, room) = find(&self.db, home, target).await?;
+        let (slot, room) = find(&self.db, home, target, keep_both, now).await?;
         slot.check(precondition)?;
+        self.admit(home, size, room, now).await
+    }
+
+    /// Reserves room for `size` bytes where that is known and large. `room` is what there is, when that was at hand.
+    pub(super) async fn admit(
+        &self,
+        home: &Home,
+        size: Option<u64>,
+        room: Option<u64>,
+        now: i64,
+    ) -> Result<Begun> {
         let expires_at = now.saturating_add(self.terms.upload_lifetime);
         let begun = |max_size| Begun { id: UploadId::new(now), max_size, expires_at };
         if let Some(size) = size.filter(|&size| size > self.terms.reserve_above) {

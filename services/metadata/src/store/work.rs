@@ -21,6 +21,7 @@ pub(super) struct Work {
     freshness: Freshness,
     device: String,
     changes: Vec<Change>,
+    loud: bool,
 }
 
 impl Work {
@@ -53,12 +54,18 @@ impl Work {
             freshness: store.freshness.clone(),
             device: String::new(),
             changes: Vec::new(),
+            loud: false,
         })
     }
 
     /// Names the device that the following changes come from.
     pub(super) fn name_device(&mut self, device: &str) {
         device.clone_into(&mut self.device);
+    }
+
+    /// Says that answers read before may be wrong afterwards, though no change is noted for the log.
+    pub(super) fn make_stale(&mut self) {
+        self.loud = true;
     }
 
     /// Notes a change for the log and returns its number.
@@ -83,11 +90,14 @@ impl Work {
                 node.created_at.into(),
                 node.modified_at.into(),
                 node.version.as_ref().map(|version| version.id.to_string()).into(),
+                node.expires_at.into(),
+                row::policy_text(&node.policy).into(),
             ]);
         }
         insert(
             &mut self.tx,
-            "INSERT INTO nodes (node_id, space_id, parent_id, name, kind, revision, created_at, modified_at, version_id)",
+            "INSERT INTO nodes (node_id, space_id, parent_id, name, kind, revision, created_at, modified_at, version_id,
+                expires_at, policy)",
             rows,
             "",
         )
@@ -126,7 +136,8 @@ impl Work {
 
     /// Writes back everything about a node that can change.
     pub(super) async fn update_node(&mut self, node: &Node) -> Result<()> {
-        sql("UPDATE nodes SET parent_id = $2, name = $3, revision = $4, modified_at = $5, trashed_at = $6, version_id = $7
+        sql("UPDATE nodes SET parent_id = $2, name = $3, revision = $4, modified_at = $5, trashed_at = $6,
+                version_id = $7, expires_at = $8, policy = $9
              WHERE node_id = $1")
         .bind(node.id.to_string())
         .bind(node.parent.map(|id| id.to_string()))
@@ -135,6 +146,8 @@ impl Work {
         .bind(node.modified_at)
         .bind(node.trashed_at)
         .bind(node.version.as_ref().map(|version| version.id.to_string()))
+        .bind(node.expires_at)
+        .bind(row::policy_text(&node.policy))
         .execute(&mut self.tx)
         .await
         .map_err(taken)?;
@@ -143,7 +156,7 @@ impl Work {
 
     /// Writes the log and the counters, and makes it all durable and visible.
     pub(super) async fn commit(mut self) -> Result<()> {
-        let quiet = self.changes.is_empty();
+        let quiet = self.changes.is_empty() && !self.loud;
         let mut rows = Vec::with_capacity(self.changes.len());
         for change in self.changes {
             rows.push([

@@ -44,7 +44,7 @@ async fn call(world: &World, method: &str, authorization: Option<&str>) -> (Code
 async fn no_method_works_without_a_token() {
     let world = World::new().await;
     let methods = methods();
-    assert!(methods.len() > 20, "{methods:?}");
+    assert!(methods.len() > 28, "{methods:?}");
     for method in &methods {
         let (code, reason) = call(&world, method, None).await;
         if PUBLIC.contains(&method.as_str()) {
@@ -62,7 +62,10 @@ async fn no_method_works_without_a_token() {
         }
     }
     let public: Vec<&String> = methods.iter().filter(|method| PUBLIC.contains(&method.as_str())).collect();
-    assert_eq!(public, ["/holdall.metadata.v1.LinkService/OpenLink"]);
+    assert_eq!(
+        public,
+        ["/holdall.metadata.v1.LinkService/OpenLink", "/holdall.metadata.v1.LinkService/DeleteByLink"]
+    );
 }
 
 #[tokio::test]
@@ -87,6 +90,8 @@ struct Ids {
     trashed: String,
     version: String,
     link: String,
+    slug: String,
+    entry: String,
 }
 
 /// Another account's ids answer exactly as ids that nothing has, and as what is no id at all.
@@ -98,25 +103,34 @@ async fn foreign_ids_do_not_exist() {
     owner.put("docs/a.txt", b"two").await;
     let trashed = owner.put("gone.txt", b"x").await.node_id;
     owner.trash_node(proto::TrashNodeRequest { r#ref: by_id(&trashed), precondition: None }).await.unwrap();
-    let link = proto::CreateLinkRequest { node_id: file.node_id.clone(), ..Default::default() };
-    let link = owner.create_link(link).await.unwrap().link.unwrap();
+    let link = owner.link(&file.node_id, proto::LinkOptions::default()).await;
+    let entry = owner.buffer(b"text").await.entry_id;
     let foreign = Ids {
         version: file.version.unwrap().version_id,
         file: file.node_id,
         folder: file.parent_id,
         trashed,
         link: link.link_id,
+        slug: link.slug,
+        entry,
     };
     let random = || Uuid::now_v7().to_string();
-    let unknown =
-        Ids { file: random(), folder: random(), trashed: random(), version: random(), link: random() };
-    let none = || "no-id".to_owned();
-    let malformed = Ids { file: none(), folder: none(), trashed: none(), version: none(), link: none() };
+    let all = |id: &dyn Fn() -> String| Ids {
+        file: id(),
+        folder: id(),
+        trashed: id(),
+        version: id(),
+        link: id(),
+        slug: id(),
+        entry: id(),
+    };
+    let unknown = all(&random);
+    let malformed = all(&|| "no-id".to_owned());
 
     let stranger = world.caller();
     let own = stranger.put("own.txt", b"mine").await;
     let answers = async |ids: Ids| {
-        let Ids { file, folder, trashed, version, link } = ids;
+        let Ids { file, folder, trashed, version, link, slug, entry } = ids;
         let own_file = own.node_id.clone();
         // A receipt that is good in itself.
         let receipt = stranger.upload(to_path("x"), b"x").await;
@@ -144,6 +158,13 @@ async fn foreign_ids_do_not_exist() {
         }));
         call!(update_node(UpdateNodeRequest { node_id: file.clone(), name: Some("x".to_owned()) }));
         call!(update_node(UpdateNodeRequest { node_id: own_file.clone(), parent_id: Some(folder.clone()) }));
+        call!(update_node(UpdateNodeRequest {
+            node_id: own_file.clone(),
+            parent_id: Some(folder.clone()),
+            keep_both: true
+        }));
+        call!(set_folder_policy(SetFolderPolicyRequest { folder: by_id(&folder) }));
+        call!(set_folder_policy(SetFolderPolicyRequest { folder: by_id(&file) }));
         call!(trash_node(TrashNodeRequest { r#ref: by_id(&file) }));
         call!(restore_node(RestoreNodeRequest { node_id: trashed.clone() }));
         call!(restore_node(RestoreNodeRequest { node_id: file.clone() }));
@@ -154,14 +175,27 @@ async fn foreign_ids_do_not_exist() {
         call!(begin_upload(BeginUploadRequest { target: Some(to_child(&folder, "x")) }));
         call!(commit_upload(CommitUploadRequest { target: Some(to_node(&file)), receipt: receipt.clone() }));
         call!(commit_upload(CommitUploadRequest { target: Some(to_child(&folder, "x")), receipt: receipt }));
+        let beside = |target| Some(proto::UploadTarget { keep_both: true, ..target });
+        let receipt = stranger.upload(to_path("y"), b"y").await;
+        call!(begin_upload(BeginUploadRequest { target: beside(to_child(&folder, "x")) }));
+        call!(commit_upload(CommitUploadRequest {
+            target: beside(to_child(&folder, "x")),
+            receipt: receipt,
+            link: Some(proto::LinkOptions::default())
+        }));
         call!(open_content(OpenContentRequest { r#ref: by_id(&file) }));
         call!(open_content(OpenContentRequest { r#ref: by_id(&folder) }));
         call!(open_content(OpenContentRequest { r#ref: by_id(&own_file), version_id: version.clone() }));
         call!(create_link(CreateLinkRequest { node_id: file.clone() }));
-        call!(get_link(GetLinkRequest { link_id: link.clone() }));
+        call!(create_link(CreateLinkRequest { node_id: file.clone(), reuse: true }));
+        call!(get_link(GetLinkRequest { link: link_by_id(&link) }));
+        call!(get_link(GetLinkRequest { link: link_by_slug(&slug) }));
+        call!(get_entry(GetEntryRequest { entry_id: entry.clone() }));
         call!(update_link(UpdateLinkRequest { link_id: link.clone() }));
         call!(delete_link(DeleteLinkRequest { link_id: link.clone() }));
         let links = proto::ListLinksRequest { node_id: file, ..Default::default() };
+        assert_eq!(stranger.list_links(links.clone()).await.unwrap(), proto::ListLinksResponse::default());
+        let links = proto::ListLinksRequest { with_nodes: true, ..links };
         assert_eq!(stranger.list_links(links).await.unwrap(), proto::ListLinksResponse::default());
         answers
     };
@@ -171,6 +205,20 @@ async fn foreign_ids_do_not_exist() {
     }
     assert_eq!(answers(foreign).await, expected);
     assert_eq!(answers(malformed).await, expected);
+
+    // What names nothing concerns the caller's own alone.
+    assert_eq!(reason(stranger.get_entry(proto::GetEntryRequest::default()).await), "NOT_FOUND");
+    let entries = stranger.list_entries(proto::ListEntriesRequest::default()).await.unwrap();
+    assert_eq!(entries, proto::ListEntriesResponse::default());
+    stranger.clear_buffer(proto::ClearBufferRequest {}).await.unwrap();
+    assert_eq!(stranger.empty_space(proto::EmptySpaceRequest {}).await.unwrap().purged_nodes, 1);
+    assert!(owner.get_entry(proto::GetEntryRequest::default()).await.is_ok());
+    assert!(owner.get_node(proto::GetNodeRequest { r#ref: by_path("docs/a.txt") }).await.is_ok());
+    // A receipt for one space is none for the buffer of another.
+    let begun = owner.begin_entry(proto::BeginEntryRequest::default()).await.unwrap();
+    let receipt = world.store(&begun.write_grant, b"x");
+    let commit = proto::CommitEntryRequest { receipt, ..Default::default() };
+    assert_eq!(reason(stranger.commit_entry(commit).await), "GRANT_INVALID");
 }
 
 /// Whatever is wrong with a slug, the answer is the same.
@@ -181,13 +229,9 @@ async fn slugs_that_open_nothing_look_alike() {
     let create = async |path: &str, expires_in: Option<i64>| {
         let node_id = caller.put(path, b"x").await.node_id;
         let expires_at = expires_in.map(|seconds| holdall_proto::timestamp(NOW + seconds * 1_000_000));
-        let request = proto::CreateLinkRequest { node_id, expires_at, ..Default::default() };
-        caller.create_link(request).await.unwrap().link.unwrap()
+        caller.link(&node_id, proto::LinkOptions { expires_at, ..Default::default() }).await
     };
-    let open = async |slug: &str| {
-        let mut client = LinkServiceClient::new(world.upstream.clone());
-        client.open_link(proto::OpenLinkRequest { slug: slug.to_owned() }).await.map(Response::into_inner)
-    };
+    let open = async |slug: &str| world.open_link(slug).await;
     let good = create("good.txt", None).await;
     let expired = create("expired.txt", Some(10)).await;
     let deleted = create("deleted.txt", None).await;
@@ -205,15 +249,33 @@ async fn slugs_that_open_nothing_look_alike() {
 
     let opened = open(&good.slug).await.unwrap();
     assert_eq!(opened.name, "good.txt");
-    let answers: Vec<_> = {
-        let mut answers = Vec::new();
-        for slug in
-            ["000000000000", &expired.slug, &deleted.slug, &trashed.slug, "", "short", "../../etc/pw", "ü"]
-        {
-            answers.push(shown(open(slug).await));
-        }
-        answers
-    };
+    let file = caller.put("code.txt", b"x").await.node_id;
+    let form = proto::LinkForm::Code.into();
+    let code = caller.link(&file, proto::LinkOptions { form, ..Default::default() }).await;
+    let used = caller.link(&file, proto::LinkOptions { max_downloads: 1, ..Default::default() }).await;
+    let slug = used.slug.clone();
+    world.open(proto::OpenLinkRequest { slug, download: true, ..Default::default() }).await.unwrap();
+    let long = "x".repeat(257);
+    let mut answers = Vec::new();
+    for slug in [
+        "000000000000",
+        &expired.slug,
+        &deleted.slug,
+        &trashed.slug,
+        &code.slug,
+        &used.slug,
+        "",
+        "short",
+        "../../etc/pw",
+        "ü",
+        "a\nb",
+        &long,
+    ] {
+        answers.push(shown(open(slug).await));
+        answers.push(shown(world.delete_by_link(slug, "00000000-0000-4000-8000-000000000000").await));
+    }
+    let unknown = proto::OpenLinkRequest { slug: good.slug.clone(), form: 99, ..Default::default() };
+    answers.push(shown(world.open(unknown).await));
     assert_eq!(answers[0].0, Code::NotFound);
     assert!(answers.iter().all(|answer| answer == &answers[0]), "{answers:?}");
 }

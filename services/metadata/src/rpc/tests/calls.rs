@@ -1,7 +1,9 @@
 //! What calls do, from the wire and back to it.
 
 use holdall_proto::blob::v1::ReadGrant;
-use holdall_proto::{timestamp, unix_us};
+use holdall_proto::unix_us;
+
+use holdall_runtime::config::ByteSize;
 
 use super::*;
 use crate::SpacesConfig;
@@ -167,82 +169,21 @@ async fn every_list_has_pages() {
     assert_eq!(caller.list_changes(request).await.unwrap().last_sequence, 15, "nothing new");
 }
 
+/// The installation's own accounts have a quota of their own.
 #[tokio::test]
-async fn malformed_requests_say_what_is_wrong() {
-    let world = World::new().await;
-    let caller = world.caller();
-    let file = caller.put("f", b"x").await.node_id;
-    let receipt = caller.upload(to_path("g"), b"x").await;
-    let commit = || proto::CommitUploadRequest {
-        receipt: receipt.clone(),
-        target: Some(to_path("g")),
-        ..Default::default()
-    };
-    let condition = |condition| Some(proto::Precondition { condition: Some(condition) });
-    use proto::precondition::Condition::{Absent, AnyOf, Present};
-    let etags = |number| AnyOf(proto::EtagList { etags: vec!["e".to_owned(); number] });
-    let folder = |name: &str| proto::CreateFolderRequest { name: name.to_owned(), ..Default::default() };
-    let long = "k".repeat(256);
-
-    macro_rules! refused {
-        ($($method:ident($request:expr) => $reason:literal $field:literal;)*) => {$(
-            let (reason, field) = why(caller.$method($request).await);
-            assert_eq!((reason.as_str(), field.as_str()), ($reason, $field), "{}", stringify!($method($request)));
-        )*};
+async fn the_role_decides_the_quota() {
+    let spaces = SpacesConfig { default_quota: ByteSize::new(10), system_quota: ByteSize::new(20) };
+    let world = World::with(Config { spaces, ..Config::default() }).await;
+    for (role, quota) in [("member", 10), ("admin", 10), ("system", 20)] {
+        let space = world.caller_as(role).get_space(proto::GetSpaceRequest {}).await.unwrap().space.unwrap();
+        assert_eq!(space.quota_bytes, quota, "{role}");
     }
-    refused! {
-        create_folder(folder("")) => "INVALID_NAME" "name";
-        create_folder(folder("a/b")) => "INVALID_NAME" "name";
-        create_folder(folder("..")) => "INVALID_NAME" "name";
-        create_folder(proto::CreateFolderRequest { parents: true, ..folder("") }) => "INVALID_NAME" "name";
-        create_folder(proto::CreateFolderRequest { parents: true, ..folder("a/../b") }) => "INVALID_PATH" "path";
-        create_folder(proto::CreateFolderRequest { idempotency_key: long.clone(), ..folder("a") })
-            => "INVALID_FIELD" "idempotency_key";
-        get_node(proto::GetNodeRequest { r#ref: by_path("a//b") }) => "INVALID_PATH" "path";
-        list_children(proto::ListChildrenRequest { page_size: -1, ..Default::default() }) => "INVALID_FIELD" "page_size";
-        list_children(proto::ListChildrenRequest { order: 9, ..Default::default() }) => "INVALID_FIELD" "order";
-        list_trash(proto::ListTrashRequest { page_size: i32::MIN, ..Default::default() }) => "INVALID_FIELD" "page_size";
-        list_changes(proto::ListChangesRequest { after_sequence: 99, ..Default::default() })
-            => "INVALID_FIELD" "after_sequence";
-        update_node(proto::UpdateNodeRequest { node_id: file.clone(), name: Some(String::new()), ..Default::default() })
-            => "INVALID_NAME" "name";
-        trash_node(proto::TrashNodeRequest::default()) => "INVALID_FIELD" "ref";
-        trash_node(proto::TrashNodeRequest { r#ref: by_id(&file), precondition: condition(Absent(false)) })
-            => "INVALID_FIELD" "precondition.absent";
-        trash_node(proto::TrashNodeRequest { r#ref: by_id(&file), precondition: condition(Present(false)) })
-            => "INVALID_FIELD" "precondition.present";
-        trash_node(proto::TrashNodeRequest { r#ref: by_id(&file), precondition: condition(etags(0)) })
-            => "INVALID_FIELD" "precondition.any_of";
-        trash_node(proto::TrashNodeRequest { r#ref: by_id(&file), precondition: condition(etags(65)) })
-            => "INVALID_FIELD" "precondition.any_of";
-        open_content(proto::OpenContentRequest::default()) => "INVALID_FIELD" "ref";
-        begin_upload(proto::BeginUploadRequest::default()) => "INVALID_FIELD" "target";
-        abort_upload(proto::AbortUploadRequest { upload_id: "x".to_owned() }) => "INVALID_FIELD" "upload_id";
-        commit_upload(proto::CommitUploadRequest { target: None, ..commit() }) => "INVALID_FIELD" "target";
-        commit_upload(proto::CommitUploadRequest { media_type: "text".to_owned(), ..commit() })
-            => "INVALID_FIELD" "media_type";
-        commit_upload(proto::CommitUploadRequest { device: "d".repeat(101), ..commit() }) => "INVALID_FIELD" "device";
-        commit_upload(proto::CommitUploadRequest { idempotency_key: long.clone(), ..commit() })
-            => "INVALID_FIELD" "idempotency_key";
-        create_link(proto::CreateLinkRequest {
-            node_id: file.clone(),
-            expires_at: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
-            ..Default::default()
-        }) => "INVALID_FIELD" "expires_at";
-        create_link(proto::CreateLinkRequest {
-            node_id: file.clone(),
-            expires_at: Some(timestamp(NOW)),
-            ..Default::default()
-        }) => "INVALID_FIELD" "expires_at";
-    }
-    caller.commit_upload(commit()).await.unwrap();
 }
 
 #[tokio::test]
 async fn large_uploads_reserve_room_and_give_it_back() {
-    let mut config = Config::default();
-    config.spaces = SpacesConfig { default_quota: holdall_runtime::config::ByteSize::new(10 << 20) };
-    let world = World::with(config).await;
+    let spaces = SpacesConfig { default_quota: ByteSize::new(10 << 20), ..SpacesConfig::default() };
+    let world = World::with(Config { spaces, ..Config::default() }).await;
     let caller = world.caller();
     let begin = async |size| {
         caller

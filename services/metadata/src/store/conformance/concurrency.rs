@@ -71,7 +71,7 @@ async fn reservations_hold_under_a_rush(world: &World) {
         async move {
             let target = Target::Path(path(&format!("f{index}")));
             let begun =
-                store.begin_upload(&home, &target, Some(QUOTA / 10), &Precondition::None, NOW).await?;
+                store.begin_upload(&home, &target, false, Some(QUOTA / 10), &Precondition::None, NOW).await?;
             let mut commit = commit(target, &index.to_string());
             commit.stored.size = QUOTA / 10;
             commit.stored.upload = begun.id;
@@ -91,7 +91,7 @@ async fn swapped_moves_never_make_a_cycle(world: &World) {
         let results = rush(2, |index| {
             let (store, home) = (world.store.clone(), world.home);
             let (from, to) = if index == 0 { (a, b) } else { (b, a) };
-            async move { store.update_node(&home, from, None, Some(to), &Precondition::None, NOW).await }
+            async move { store.update_node(&home, from, &moved(to), &Precondition::None, NOW).await }
         })
         .await;
         assert_eq!(wins(results, &[WouldCycle]).len(), 1);
@@ -104,7 +104,7 @@ async fn one_of_many_gets_the_name(world: &World) {
         let (store, home) = (world.store.clone(), world.home);
         async move {
             let text = if index % 2 == 0 { "ü" } else { "u\u{308}" };
-            let folder = NewFolder { parent: at(""), names: vec![name(text)], parents: false };
+            let folder = NewFolder { parent: at(""), names: vec![name(text)], parents: false, policy: None };
             store.create_folder(&home, &folder, None, NOW).await
         }
     })
@@ -118,7 +118,7 @@ async fn a_repeated_request_has_one_effect(world: &World) {
     let results = rush(20, |_| {
         let (store, home) = (world.store.clone(), world.home);
         async move {
-            let folder = NewFolder { parent: at(""), names: vec![name("d")], parents: false };
+            let folder = NewFolder { parent: at(""), names: vec![name("d")], parents: false, policy: None };
             store.create_folder(&home, &folder, Some(&key("k")), NOW).await.unwrap()
         }
     })
@@ -148,7 +148,7 @@ async fn conditional_writes_lose_no_update(world: &World) {
         let (store, home) = (world.store.clone(), world.home);
         async move {
             loop {
-                let (_, current) = store.content(&home, &at("counter"), None).await.unwrap();
+                let (_, current) = store.content(&home, &at("counter"), None, NOW).await.unwrap();
                 // The size stands for the number.
                 let next = "x".repeat(usize::try_from(current.size).unwrap() + 1);
                 let mut commit = commit(Target::Path(path("counter")), &next);
@@ -163,7 +163,7 @@ async fn conditional_writes_lose_no_update(world: &World) {
         }
     })
     .await;
-    let (_, last) = world.store.content(&world.home, &at("counter"), None).await.unwrap();
+    let (_, last) = world.store.content(&world.home, &at("counter"), None, NOW).await.unwrap();
     assert_eq!(last.size, 1 + TASKS as u64);
     world.check_invariants().await;
 }
@@ -179,13 +179,12 @@ async fn operations_on_one_node_leave_a_tree(world: &World) {
         let none = Precondition::None;
         async move {
             match index % 8 {
-                0 => store
-                    .update_node(&home, file, Some(&name(&format!("g{index}"))), None, &none, NOW)
-                    .await
-                    .map(drop),
-                1 => store.update_node(&home, b, None, Some(root), &none, NOW).await.map(drop),
-                2 => store.update_node(&home, a, None, Some(b), &none, NOW).await.map(drop),
-                3 => store.update_node(&home, b, None, Some(a), &none, NOW).await.map(drop),
+                0 => {
+                    store.update_node(&home, file, &renamed(&format!("g{index}")), &none, NOW).await.map(drop)
+                }
+                1 => store.update_node(&home, b, &moved(root), &none, NOW).await.map(drop),
+                2 => store.update_node(&home, a, &moved(b), &none, NOW).await.map(drop),
+                3 => store.update_node(&home, b, &moved(a), &none, NOW).await.map(drop),
                 4 => store.trash_node(&home, &NodeRef::Id(b), &none, NOW).await.map(drop),
                 5 => store.restore_node(&home, b, None, None, NOW).await.map(drop),
                 6 => store

@@ -31,8 +31,8 @@ async fn folders_are_made_and_found(world: &World) {
     world.put("f", "x").await.unwrap();
     assert_eq!(refusal(world.mkdir("f", "d").await), NotAFolder);
     assert_eq!(refusal(world.get("f/x").await), NotFound);
-    assert_eq!(refusal(world.store.folder(&world.home, &at("f")).await), NotAFolder);
-    assert_eq!(refusal(world.store.content(&world.home, &at("a"), None).await), NotAFile);
+    assert_eq!(refusal(world.store.folder(&world.home, &at("f"), NOW).await), NotAFolder);
+    assert_eq!(refusal(world.store.content(&world.home, &at("a"), None, NOW).await), NotAFile);
 }
 
 async fn missing_folders_are_made_on_the_way(world: &World) {
@@ -73,7 +73,8 @@ async fn names_are_unique_and_exact(world: &World) {
 
 async fn a_folder_is_made_once_for_a_key(world: &World) {
     let (store, home) = (&world.store, &world.home);
-    let folder = |text: &str| NewFolder { parent: at(""), names: vec![name(text)], parents: false };
+    let folder =
+        |text: &str| NewFolder { parent: at(""), names: vec![name(text)], parents: false, policy: None };
     let key = key("k1");
     let first = store.create_folder(home, &folder("a"), Some(&key), NOW).await.unwrap();
     world.rename(first.node.id, "b").await.unwrap();
@@ -103,7 +104,13 @@ async fn nodes_are_renamed_and_moved(world: &World) {
     let file = world.put("a/f", "x").await.unwrap().node;
     let both = world
         .store
-        .update_node(&world.home, file.id, Some(&name("g")), Some(b.id), &Precondition::None, later)
+        .update_node(
+            &world.home,
+            file.id,
+            &NodeUpdate { parent: Some(b.id), ..renamed("g") },
+            &Precondition::None,
+            later,
+        )
         .await
         .unwrap();
     assert_eq!((both.id, both.parent, both.name.as_str()), (file.id, Some(b.id), "g"));
@@ -164,7 +171,8 @@ async fn nothing_goes_too_deep(world: &World) {
     let deep = vec!["d"; 64].join("/");
     world.mkdirs(&deep).await.unwrap();
     let bottom = world.get(&deep).await.unwrap();
-    let into = NewFolder { parent: NodeRef::Id(bottom.id), names: vec![name("x")], parents: false };
+    let into =
+        NewFolder { parent: NodeRef::Id(bottom.id), names: vec![name("x")], parents: false, policy: None };
     let result = world.store.create_folder(&world.home, &into, None, NOW).await;
     assert!(matches!(refusal(result), InvalidPath(_)));
     let child = Target::Child { parent: bottom.id, name: name("x") };
@@ -200,13 +208,13 @@ async fn changes_need_their_precondition(world: &World) {
     let node = world.mkdir("", "a").await.unwrap();
     let stale = Precondition::AnyOf(vec!["0-0".to_owned()]);
     let fresh = Precondition::AnyOf(vec!["0-0".to_owned(), node.etag()]);
-    let to = name("b");
+    let to = renamed("b");
     for wrong in [&stale, &Precondition::Absent] {
-        let update = store.update_node(home, node.id, Some(&to), None, wrong, NOW).await;
+        let update = store.update_node(home, node.id, &to, wrong, NOW).await;
         assert_eq!(refusal(update), PreconditionFailed);
         assert_eq!(refusal(store.trash_node(home, &at("a"), wrong, NOW).await), PreconditionFailed);
     }
-    let renamed = store.update_node(home, node.id, Some(&to), None, &fresh, NOW).await.unwrap();
+    let renamed = store.update_node(home, node.id, &to, &fresh, NOW).await.unwrap();
     assert_eq!(refusal(store.trash_node(home, &at("b"), &fresh, NOW).await), PreconditionFailed);
     let fresh = Precondition::AnyOf(vec![renamed.etag()]);
     store.trash_node(home, &at("b"), &fresh, NOW).await.unwrap();
@@ -219,11 +227,11 @@ async fn changes_need_their_precondition(world: &World) {
 async fn ancestors_lead_to_the_root(world: &World) {
     world.mkdirs("a/b").await.unwrap();
     let file = world.put("a/b/f", "x").await.unwrap().node;
-    let ancestors = world.store.ancestors(&world.home, file.id).await.unwrap();
+    let ancestors = world.store.ancestors(&world.home, file.id, NOW).await.unwrap();
     let expected =
         [world.get("").await.unwrap(), world.get("a").await.unwrap(), world.get("a/b").await.unwrap()];
     assert_eq!(ancestors, expected);
-    assert!(world.store.ancestors(&world.home, world.home.root).await.unwrap().is_empty());
+    assert!(world.store.ancestors(&world.home, world.home.root, NOW).await.unwrap().is_empty());
     world.trash("a").await.unwrap();
-    assert_eq!(refusal(world.store.ancestors(&world.home, file.id).await), NotFound);
+    assert_eq!(refusal(world.store.ancestors(&world.home, file.id, NOW).await), NotFound);
 }

@@ -14,7 +14,7 @@ on_both!(equal_moments_have_equal_contents);
 /// Readers note what they see at which moment, while writers come, and go away in the middle of what they do.
 async fn equal_moments_have_equal_contents(world: &World) {
     if world.db.dialect() == Dialect::Postgres {
-        assert_eq!(world.store.moment(&world.home), None, "other replicas write too");
+        assert_eq!(world.store.moment(world.home.space), None, "other replicas write too");
         return;
     }
     let done = AtomicBool::new(false);
@@ -38,9 +38,9 @@ async fn equal_moments_have_equal_contents(world: &World) {
         done.store(true, Ordering::SeqCst);
     };
     let look = async || {
-        let before = world.store.moment(&world.home)?;
+        let before = world.store.moment(world.home.space)?;
         let sequence = world.store.space(&world.home).await.unwrap().change_sequence;
-        (world.store.moment(&world.home) == Some(before)).then_some((before, sequence))
+        (world.store.moment(world.home.space) == Some(before)).then_some((before, sequence))
     };
     let reader = async || {
         let mut seen = Vec::new();
@@ -59,6 +59,6 @@ async fn equal_moments_have_equal_contents(world: &World) {
     assert!(sequence_at.len() > 1, "nothing was seen");
     // A moment comes back to rest.
     world.mkdir("", "last").await.unwrap();
-    assert!(world.store.moment(&world.home).is_some());
+    assert!(world.store.moment(world.home.space).is_some());
     world.check_invariants().await;
 }

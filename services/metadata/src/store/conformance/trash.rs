@@ -1,7 +1,5 @@
 //! Deleting, taking back, deleting for good.
 
-use holdall_sql::sql;
-
 use super::*;
 use crate::domain::change::ChangeKind;
 use crate::domain::error::Error::{NameConflict, NotAFolder, NotFound, NotTrashed};
@@ -20,7 +18,7 @@ on_both!(
 );
 
 async fn trashed(world: &World) -> Vec<String> {
-    let page = world.store.trash(&world.home, None, 1000).await.unwrap();
+    let page = world.store.trash(&world.home, None, 1000, NOW).await.unwrap();
     page.items.into_iter().map(|node| node.name).collect()
 }
 
@@ -32,7 +30,7 @@ async fn a_trashed_folder_takes_everything_along(world: &World) {
     let file = world.put("a/b/f", "x").await.unwrap().node;
     let inner = world.get("a/b").await.unwrap();
     let (store, home) = (&world.store, &world.home);
-    let link = store.create_link(home, file.id, None, None, NOW).await.unwrap();
+    let link = store.create_link(home, file.id, &NewLink::default(), false, None, NOW).await.unwrap();
     let gone = world.trash("a").await.unwrap();
     assert_eq!(gone.trashed_at, Some(NOW));
     let to = name("x");
@@ -42,12 +40,12 @@ async fn a_trashed_folder_takes_everything_along(world: &World) {
         refusal(world.by_id(gone.id).await),
         refusal(world.by_id(inner.id).await),
         refusal(world.by_id(file.id).await),
-        refusal(store.content(home, &NodeRef::Id(file.id), None).await),
-        refusal(store.versions(home, file.id, None, 10).await),
-        refusal(store.ancestors(home, inner.id).await),
-        refusal(store.folder(home, &NodeRef::Id(inner.id)).await),
-        refusal(store.open_link(&link.slug, NOW).await),
-        refusal(store.create_link(home, file.id, None, None, NOW).await),
+        refusal(store.content(home, &NodeRef::Id(file.id), None, NOW).await),
+        refusal(store.versions(home, file.id, None, 10, NOW).await),
+        refusal(store.ancestors(home, inner.id, NOW).await),
+        refusal(store.folder(home, &NodeRef::Id(inner.id), NOW).await),
+        refusal(world.open(&link, NOW).await),
+        refusal(store.create_link(home, file.id, &NewLink::default(), false, None, NOW).await),
         refusal(world.rename(file.id, "g").await),
         refusal(world.move_to(file.id, home.root).await),
         refusal(store.trash_node(home, &NodeRef::Id(file.id), &Precondition::None, NOW).await),
@@ -56,7 +54,12 @@ async fn a_trashed_folder_takes_everything_along(world: &World) {
             store
                 .create_folder(
                     home,
-                    &NewFolder { parent: NodeRef::Id(inner.id), names: vec![to], parents: false },
+                    &NewFolder {
+                        parent: NodeRef::Id(inner.id),
+                        names: vec![to],
+                        parents: false,
+                        policy: None,
+                    },
                     None,
                     NOW,
                 )
@@ -140,7 +143,7 @@ async fn the_trash_lists_what_was_put_there(world: &World) {
     let mut found = Vec::new();
     let mut after = None;
     loop {
-        let page = world.store.trash(&world.home, after, 2).await.unwrap();
+        let page = world.store.trash(&world.home, after, 2, NOW).await.unwrap();
         after = page.items.last().map(|node| (node.trashed_at.unwrap(), node.id));
         found.extend(page.items);
         if !page.has_more {
@@ -156,7 +159,7 @@ async fn purging_deletes_everything_below(world: &World) {
     world.put("a/b/f", "two").await.unwrap();
     world.put("a/g", "three").await.unwrap();
     world.put("keep", "four").await.unwrap();
-    let link = store.create_link(home, file.id, None, None, NOW).await.unwrap();
+    let link = store.create_link(home, file.id, &NewLink::default(), false, None, NOW).await.unwrap();
     let folder = world.get("a").await.unwrap();
     assert_eq!(refusal(store.purge(home, Purge::Node(folder.id), NOW).await), NotTrashed);
     world.trash("a").await.unwrap();
@@ -164,11 +167,10 @@ async fn purging_deletes_everything_below(world: &World) {
     assert_eq!(store.purge(home, Purge::Node(folder.id), NOW).await.unwrap(), 4);
     assert_eq!(refusal(store.purge(home, Purge::Node(folder.id), NOW).await), NotFound);
     assert_eq!(refusal(restore(world, folder.id).await), NotFound);
-    assert_eq!(refusal(store.link(home, link.id).await), NotFound);
+    assert_eq!(refusal(store.link(home, link.id, NOW).await), NotFound);
     assert_eq!(world.usage().await, (4, 0));
     assert_eq!(world.ls("").await, ["keep"]);
-    let released = sql("SELECT COUNT(*) FROM released_blobs").fetch_one(world.db.database()).await.unwrap();
-    assert_eq!(released.get::<i64>(0).unwrap(), 3, "every blob that lost its version");
+    assert_eq!(world.released().await, 3, "every blob that lost its version");
     let last = store.changes(home, 0, 100).await.unwrap().items.pop().unwrap();
     assert_eq!((last.kind, last.node), (ChangeKind::Purged, folder.id));
     world.check_invariants().await;

@@ -13,6 +13,7 @@ on_both!(
     equal_content_makes_no_version,
     a_receipt_works_once,
     a_key_gives_the_first_answer,
+    the_same_bytes_of_another_type_are_a_new_version,
     missing_folders_are_made_at_the_commit,
     a_name_is_a_file_or_a_folder,
     preconditions_hold_at_both_ends,
@@ -26,7 +27,7 @@ on_both!(
 async fn content_is_committed_and_read(world: &World) {
     let made = world.put("a.txt", "hello").await.unwrap();
     assert!(made.created);
-    let (node, version) = world.store.content(&world.home, &at("a.txt"), None).await.unwrap();
+    let (node, version) = world.store.content(&world.home, &at("a.txt"), None, NOW).await.unwrap();
     assert_eq!(node, made.node);
     assert_eq!(Some(&version), node.version.as_ref());
     assert_eq!(
@@ -54,17 +55,18 @@ async fn versions_are_kept(world: &World) {
     assert_ne!(second.node.etag(), first.etag());
     let old = first.version.unwrap();
     let new = second.node.version.unwrap();
-    let versions = world.store.versions(&world.home, first.id, None, 10).await.unwrap();
+    let versions = world.store.versions(&world.home, first.id, None, 10, NOW).await.unwrap();
     assert_eq!(versions.items, [new.clone(), old.clone()]);
-    let (node, version) = world.store.content(&world.home, &at("f"), Some(old.id)).await.unwrap();
+    let (node, version) = world.store.content(&world.home, &at("f"), Some(old.id), NOW).await.unwrap();
     assert_eq!((node.version.as_ref(), &version), (Some(&new), &old));
     // A version of another file is none of this one.
     let other = world.put("g", "x").await.unwrap().node.version.unwrap().id;
-    assert_eq!(refusal(world.store.content(&world.home, &at("f"), Some(other)).await), NotFound);
+    assert_eq!(refusal(world.store.content(&world.home, &at("f"), Some(other), NOW).await), NotFound);
     assert_eq!(world.usage().await, (9, 0));
-    let one = world.store.versions(&world.home, first.id, None, 1).await.unwrap();
+    let one = world.store.versions(&world.home, first.id, None, 1, NOW).await.unwrap();
     assert!(one.has_more);
-    let rest = world.store.versions(&world.home, first.id, Some(one.items[0].sequence), 1).await.unwrap();
+    let rest =
+        world.store.versions(&world.home, first.id, Some(one.items[0].sequence), 1, NOW).await.unwrap();
     assert_eq!((rest.items, rest.has_more), (vec![old], false));
     world.check_invariants().await;
 }
@@ -78,7 +80,7 @@ async fn equal_content_makes_no_version(world: &World) {
     // Only the current content counts.
     world.put("f", "other").await.unwrap();
     world.put("f", "same").await.unwrap();
-    assert_eq!(world.store.versions(&world.home, first.id, None, 10).await.unwrap().items.len(), 3);
+    assert_eq!(world.store.versions(&world.home, first.id, None, 10, NOW).await.unwrap().items.len(), 3);
     world.check_invariants().await;
 }
 
@@ -89,7 +91,7 @@ async fn a_receipt_works_once(world: &World) {
     world.put("f", "two").await.unwrap();
     assert_eq!(store.commit_upload(home, &first, NOW).await.unwrap(), made, "the first answer");
     assert_eq!(world.get("f").await.unwrap().version.unwrap().size, 3);
-    let versions = store.versions(home, made.node.id, None, 10).await.unwrap().items;
+    let versions = store.versions(home, made.node.id, None, 10, NOW).await.unwrap().items;
     assert_eq!(versions.len(), 2, "and no new version: {versions:?}");
     let elsewhere = Commit { target: Target::Path(path("g")), ..first };
     assert_eq!(refusal(store.commit_upload(home, &elsewhere, NOW).await), IdempotencyMismatch);
@@ -107,16 +109,34 @@ async fn a_key_gives_the_first_answer(world: &World) {
     assert_eq!(store.commit_upload(home, &with("f", "one"), NOW + SECOND).await.unwrap(), first);
     assert_eq!(refusal(store.commit_upload(home, &with("f", "two"), NOW).await), IdempotencyMismatch);
     assert_eq!(refusal(store.commit_upload(home, &with("g", "one"), NOW).await), IdempotencyMismatch);
-    let folder = NewFolder { parent: at(""), names: vec![name("f")], parents: false };
+    let folder = NewFolder { parent: at(""), names: vec![name("f")], parents: false, policy: None };
     assert_eq!(refusal(store.create_folder(home, &folder, Some(&key("k")), NOW).await), IdempotencyMismatch);
     assert_eq!(world.usage().await, (3, 0));
     world.check_invariants().await;
 }
 
+async fn the_same_bytes_of_another_type_are_a_new_version(world: &World) {
+    let (store, home) = (&world.store, &world.home);
+    let typed = |media_type: &str| Commit {
+        media_type: MediaType::parse(media_type).unwrap(),
+        ..commit(Target::Path(path("f")), "{}")
+    };
+    let first = store.commit_upload(home, &typed("text/plain"), NOW).await.unwrap().node;
+    let again = store.commit_upload(home, &typed("text/plain"), NOW + SECOND).await.unwrap().node;
+    assert_eq!(again, first);
+    let other = store.commit_upload(home, &typed("application/json"), NOW + SECOND).await.unwrap().node;
+    assert_ne!(other.content().unwrap().id, first.content().unwrap().id);
+    assert_eq!(other.content().unwrap().media_type, "application/json");
+    world.check_invariants().await;
+}
+
 async fn missing_folders_are_made_at_the_commit(world: &World) {
     let target = Target::Path(path("a/b/c.txt"));
-    let begun =
-        world.store.begin_upload(&world.home, &target, Some(1), &Precondition::None, NOW).await.unwrap();
+    let begun = world
+        .store
+        .begin_upload(&world.home, &target, false, Some(1), &Precondition::None, NOW)
+        .await
+        .unwrap();
     assert_eq!(begun.max_size, 1);
     assert!(world.ls("").await.is_empty(), "nothing to be seen before the commit");
     let file = world.put_at(target, "x", NOW).await.unwrap().node;
@@ -141,7 +161,8 @@ async fn a_name_is_a_file_or_a_folder(world: &World) {
         (Target::Child { parent: world.get("f").await.unwrap().id, name: name("g") }, NotAFolder),
         (Target::Node(NodeId::new(NOW)), NotFound),
     ] {
-        let begun = world.store.begin_upload(&world.home, &target, Some(1), &Precondition::None, NOW).await;
+        let begun =
+            world.store.begin_upload(&world.home, &target, false, Some(1), &Precondition::None, NOW).await;
         assert_eq!(refusal(begun), expected, "{target:?}");
         assert_eq!(refusal(world.put_at(target.clone(), "y", NOW).await), expected, "{target:?}");
     }
@@ -151,7 +172,7 @@ async fn a_name_is_a_file_or_a_folder(world: &World) {
 async fn preconditions_hold_at_both_ends(world: &World) {
     let target = Target::Path(path("f"));
     let check = async |precondition: Precondition, content: &str| {
-        let begun = world.store.begin_upload(&world.home, &target, Some(1), &precondition, NOW).await;
+        let begun = world.store.begin_upload(&world.home, &target, false, Some(1), &precondition, NOW).await;
         let commit = Commit { precondition, ..commit(target.clone(), content) };
         let committed = world.store.commit_upload(&world.home, &commit, NOW).await;
         assert_eq!(begun.is_ok(), committed.is_ok());
@@ -178,7 +199,7 @@ async fn preconditions_hold_at_both_ends(world: &World) {
 async fn room_is_reserved_and_released(world: &World) {
     let (store, home) = (&world.store, &world.home);
     let target = Target::Path(path("f"));
-    let begin = async |size| store.begin_upload(home, &target, size, &Precondition::None, NOW).await;
+    let begin = async |size| store.begin_upload(home, &target, false, size, &Precondition::None, NOW).await;
     let small = begin(Some(RESERVE_ABOVE)).await.unwrap();
     assert_eq!((small.max_size, world.usage().await), (RESERVE_ABOVE, (0, 0)), "small ones reserve nothing");
     let large = begin(Some(400_000)).await.unwrap();
@@ -206,8 +227,9 @@ async fn room_is_reserved_and_released(world: &World) {
 async fn expired_uploads_give_back_their_room(world: &World) {
     let (store, home) = (&world.store, &world.home);
     let target = Target::Path(path("f"));
-    let begin =
-        async |size, now| store.begin_upload(home, &target, Some(size), &Precondition::None, now).await;
+    let begin = async |size, now| {
+        store.begin_upload(home, &target, false, Some(size), &Precondition::None, now).await
+    };
     begin(600_000, NOW).await.unwrap();
     begin(300_000, NOW + SECOND).await.unwrap();
     assert_eq!(refusal(begin(200_000, NOW + 3599 * SECOND).await), QuotaExceeded);
@@ -231,7 +253,11 @@ async fn the_quota_is_exact(world: &World) {
     store.commit_upload(home, &sized("a", QUOTA - 10), NOW).await.unwrap();
     assert_eq!(refusal(store.commit_upload(home, &sized("b", 11), NOW).await), QuotaExceeded);
     assert_eq!(
-        refusal(store.begin_upload(home, &Target::Path(path("b")), Some(11), &Precondition::None, NOW).await),
+        refusal(
+            store
+                .begin_upload(home, &Target::Path(path("b")), false, Some(11), &Precondition::None, NOW)
+                .await
+        ),
         QuotaExceeded
     );
     store.commit_upload(home, &sized("b", 10), NOW).await.unwrap();
@@ -246,7 +272,8 @@ async fn the_quota_is_exact(world: &World) {
 async fn a_lost_reservation_is_no_obstacle(world: &World) {
     let (store, home) = (&world.store, &world.home);
     let target = Target::Path(path("f"));
-    let begun = store.begin_upload(home, &target, Some(900_000), &Precondition::None, NOW).await.unwrap();
+    let begun =
+        store.begin_upload(home, &target, false, Some(900_000), &Precondition::None, NOW).await.unwrap();
     // As a loss of power would have it: reservation and counter are undone together.
     let db = world.db.database();
     let mut tx = db.begin().await.unwrap();
@@ -270,7 +297,11 @@ async fn what_is_trashed_meanwhile_takes_no_content(world: &World) {
     let folder = world.get("d").await.unwrap();
     let (by_id, by_name) = (Target::Node(file.id), Target::Child { parent: folder.id, name: name("g") });
     for target in [&by_id, &by_name] {
-        world.store.begin_upload(&world.home, target, Some(1), &Precondition::None, NOW).await.unwrap();
+        world
+            .store
+            .begin_upload(&world.home, target, false, Some(1), &Precondition::None, NOW)
+            .await
+            .unwrap();
     }
     world.trash("d").await.unwrap();
     for target in [by_id, by_name] {

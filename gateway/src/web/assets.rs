@@ -7,9 +7,14 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 
 use super::not_found;
 
-const ASSETS: [(&str, &str, &str); 2] = [
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const ASSETS: [(&str, &str, &str); 5] = [
     ("holdall.css", "text/css; charset=utf-8", include_str!("../../assets/holdall.css")),
     ("bag.svg", "image/svg+xml", include_str!("../../assets/bag.svg")),
+    ("copy.js", SCRIPT, include_str!("../../assets/copy.js")),
+    ("refresh.js", SCRIPT, include_str!("../../assets/refresh.js")),
+    ("upload.js", SCRIPT, include_str!("../../assets/upload.js")),
 ];
 
 /// `/static/{file}`.
