@@ -19,6 +19,7 @@ mod malformed;
 mod names;
 mod openapi;
 mod policies;
+mod python;
 mod quota;
 mod ranges;
 mod sessions;
