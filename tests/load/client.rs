@@ -29,6 +29,16 @@ impl Request {
         Self(bytes)
     }
 
+    /// Any other, with these lines as headers.
+    pub fn any(method: &str, path: &str, headers: &[String], body: &[u8]) -> Self {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: load\r\n");
+        for line in headers {
+            write!(head, "{line}\r\n").expect("a string takes text");
+        }
+        write!(head, "content-length: {}\r\n\r\n", body.len()).expect("a string takes text");
+        Self([head.as_bytes(), body].concat())
+    }
+
     fn head(alice: &Persona, method: &str, path: &str, more: &str) -> String {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: load\r\n{more}");
         let token = alice.bearer().expect("a persona is signed in");
@@ -79,6 +89,11 @@ impl Connection {
         let read = self.stream.read_buf(&mut self.buffer).await.expect("the server answers");
         assert!(read > 0, "the server closed the connection");
     }
+}
+
+/// Sends one large request.
+pub async fn send(host: &str, request: &Request) {
+    Connection::open(host).await.call(request).await;
 }
 
 /// Reads one large answer.

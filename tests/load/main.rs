@@ -2,13 +2,21 @@
 //!
 //! ```sh
 //! cargo run --release -p e2e --bin load
+//! cargo run --release -p e2e --bin load compat
 //! ```
+//!
+//! With `compat` only the older APIs, as ratios to the native one.
 //!
 //! Starts the server and a plain axum beside it, each as a process, and uses the same client on both. Every figure is the
 //! median of three rounds, in which the server and its yardstick take turns: on a shared machine only ratios mean much.
 
 mod baseline;
 mod client;
+mod compat;
+#[path = "../compat/setup.rs"]
+mod setup;
+#[path = "../compat/signed_in.rs"]
+mod signed_in;
 
 use std::{
     io::{Write, stdout},
@@ -20,7 +28,7 @@ use baseline::Baseline;
 use bytes::Bytes;
 use client::{Request, requests_per_second};
 use futures::StreamExt;
-use harness::{Content, Options, Persona, Server, Service, Shape};
+use harness::{Content, Persona, Server, Service, Shape};
 
 const ROUNDS: usize = 3;
 const MIB: u64 = 1 << 20;
@@ -32,22 +40,27 @@ const SPAN: Duration = Duration::from_secs(4);
 const FILES: u64 = 1000;
 
 fn main() {
+    let mut older_only = false;
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         None => {}
+        Some("compat") => older_only = true,
         Some("baseline") => return baseline::serve(Path::new(&args.next().expect("a folder"))),
-        Some(other) => panic!("{other}? This takes no arguments"),
+        Some(other) => panic!("{other}? There is only compat"),
     }
     if cfg!(debug_assertions) {
         println!("not a release build: these figures mean nothing");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(run());
+    runtime.expect("a runtime").block_on(run(older_only));
 }
 
-async fn run() {
-    // As it is shipped, but for the limits on sign-ins.
-    let server = Server::start_with(Shape::OneProcess, Options::new()).await;
+async fn run(older_only: bool) {
+    // As it is shipped, but for limits on how often somebody may ask.
+    let server = Server::start_with(Shape::OneProcess, setup::options()).await;
+    if older_only {
+        return compat::run(&server).await;
+    }
     let alice = server.persona("load").await;
     let folder = server.folder().join("baseline");
     std::fs::create_dir(&folder).expect("the folder of the server takes another");
@@ -137,6 +150,8 @@ async fn run() {
         lists.add(made, requests_per_second(&baseline.url(), CONNECTIONS, SPAN, plain).await);
     }
     lists.print();
+
+    compat::run(&server).await;
 
     if let Some(peak) = server.process(Service::Gateway).peak_memory() {
         println!("\nthe server's memory at its peak: {} MiB", peak / MIB);
