@@ -1,5 +1,6 @@
 //! Files that are committed together.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use super::super::answers::Answers;
@@ -215,8 +216,40 @@ impl Batch {
         node
     }
 
+    /// Takes out the new files that newer ones push out of their folder, before anything of them is written: nobody has seen
+    /// them, and all that is left is that they came and went.
+    async fn push_out(&mut self, work: &mut Work) -> Result<()> {
+        let mut gone = HashSet::new();
+        for (&folder, &(most, newest)) in &self.filled {
+            let new = self.nodes.iter().filter(|node| node.parent == Some(folder) && node.kind == Kind::File);
+            let mut others: Vec<&Node> = new.filter(|node| node.id != newest).collect();
+            // The order of `Work::prune_files`.
+            others.sort_unstable_by_key(|node| {
+                (node.expires_at.is_some(), Reverse((node.expires_at, node.modified_at, node.id)))
+            });
+            let stay = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(1);
+            gone.extend(others.into_iter().skip(stay).map(|node| node.id));
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.nodes.retain(|node| !gone.contains(&node.id));
+        self.links.retain(|link| !gone.contains(&link.node));
+        let mut blobs = Vec::with_capacity(gone.len());
+        self.versions.retain(|(node, version)| {
+            let stays = !gone.contains(node);
+            if !stays {
+                work.record(ChangeKind::Purged, *node, None);
+                blobs.push((version.blob, version.size));
+            }
+            stays
+        });
+        work.release_blobs(blobs).await
+    }
+
     /// Writes what has gathered.
     pub(super) async fn write(&mut self, work: &mut Work) -> Result<()> {
+        self.push_out(work).await?;
         let batch = std::mem::take(self);
         work.insert_nodes(&batch.nodes).await?;
         work.insert_versions(&batch.versions).await?;
