@@ -10,10 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::cut;
 use crate::store::Settings;
+use crate::store::packs;
 use crate::store::reader::Limits;
-
-/// Packs kept open for reading.
-const OPEN_PACKS: u64 = 256;
 
 /// The configuration of the process `holdall-blob`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,16 +77,17 @@ impl Config {
     /// How to set up the store in `data_dir`.
     pub(crate) fn store(&self, data_dir: &Path) -> Settings {
         Settings {
-            packs: data_dir.join("packs"),
-            pack_size: self.packs.max_size.get(),
-            reserve: self.packs.reserve.map(ByteSize::get),
+            packs: packs::Settings::Disk(packs::disk::Settings {
+                folder: data_dir.join("packs"),
+                max_size: self.packs.max_size.get(),
+                reserve: self.packs.reserve.map(ByteSize::get),
+            }),
             small_memory: bytes(self.uploads.small_memory),
             bulk_memory: bytes(self.uploads.memory),
             reading: Limits {
                 memory: bytes(self.downloads.memory),
                 chunk_cache: self.downloads.content_cache.get(),
                 blob_cache: self.downloads.manifest_cache.get(),
-                open_packs: OPEN_PACKS,
             },
         }
     }

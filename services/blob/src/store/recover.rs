@@ -8,25 +8,28 @@ use std::sync::Arc;
 
 use super::OpenError;
 use super::index::{Index, PackRow, Rows};
-use super::pack::{HEADER_LEN, PackDir, PackId, salt};
+use super::pack::{HEADER_LEN, PackId};
+use super::packs::{Pack, PackStore};
 use super::scan::{Found, Scanner};
 
 /// Rows that share a transaction.
 const ROWS: usize = 4096;
 
 /// Brings the index up to date. Returns the highest id that a pack has or had.
-pub async fn recover(packs: &Arc<PackDir>, index: &Index) -> Result<PackId, OpenError> {
+pub async fn recover(packs: &Arc<dyn PackStore>, index: &Index) -> Result<PackId, OpenError> {
+    let known = index.packs().await?;
+    let newest = known.iter().map(|pack| pack.id).max().unwrap_or(PackId(0));
+    let from = packs.recheck_from(newest);
     let mut known: HashMap<PackId, PackRow> =
-        index.packs().await?.into_iter().map(|pack| (pack.id, pack)).collect();
-    let mut last = known.keys().copied().max().unwrap_or(PackId(0));
-    for id in blocking({
-        let packs = Arc::clone(packs);
-        move || packs.list()
-    })
-    .await?
-    {
-        last = last.max(id);
-        recover_pack(packs, index, id, known.remove(&id)).await?;
+        known.into_iter().filter(|pack| pack.id >= from).map(|pack| (pack.id, pack)).collect();
+    let mut last = newest;
+    for listed in Arc::clone(packs).list(from).await? {
+        last = last.max(listed.id);
+        let known = known.remove(&listed.id);
+        let is_done = known.is_some_and(|known| listed.whole == Some(known.indexed_to));
+        if !is_done {
+            recover_pack(packs, index, listed.id, known).await?;
+        }
     }
     for id in known.into_keys() {
         let chunks = index.damage_beyond(id, 0).await?;
@@ -36,19 +39,12 @@ pub async fn recover(packs: &Arc<PackDir>, index: &Index) -> Result<PackId, Open
 }
 
 async fn recover_pack(
-    packs: &Arc<PackDir>,
+    packs: &Arc<dyn PackStore>,
     index: &Index,
     id: PackId,
     known: Option<PackRow>,
 ) -> Result<(), OpenError> {
-    let (file, salt, len) = blocking({
-        let packs = Arc::clone(packs);
-        move || {
-            let file = packs.read(id)?;
-            Ok((file.try_clone()?, salt(&file, id)?, file.metadata()?.len()))
-        }
-    })
-    .await?;
+    let Pack { salt, len, mut bytes } = Arc::clone(packs).open(id).await?;
     let (salt, from) = match (salt, known) {
         (Some(salt), Some(known)) if salt == known.salt => (salt, known.indexed_to),
         (Some(_), Some(_)) => return Err(OpenError::ForeignIndex(id)),
@@ -72,8 +68,8 @@ async fn recover_pack(
     }
     // What is read now may be in the system's memory alone, and is about to be relied on.
     let mut scanner = blocking(move || {
-        file.sync_data()?;
-        Ok(Scanner::new(file, id, salt, from, len))
+        bytes.make_durable()?;
+        Ok(Scanner::new(bytes, id, salt, from, len))
     })
     .await?;
     let mut records = 0;

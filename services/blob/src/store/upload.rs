@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::lane::{Entry, Lane, NewChunk, Reply, Ticket, WriteError};
-use super::room::Room;
+use super::packs::PackStore;
 use crate::domain::manifest::{Chunk, MAX_CHUNKS, Manifest};
 use crate::domain::{BlobId, SMALL, cut};
 
@@ -67,8 +67,8 @@ pub struct Shared {
     pub small_memory: Arc<Semaphore>,
     /// Memory for all other content, in bytes.
     pub bulk_memory: Arc<Semaphore>,
-    /// The room on the disk.
-    pub room: Arc<Room>,
+    /// Where the packs are, and whether there is room.
+    pub packs: Arc<dyn PackStore>,
 }
 
 /// A blob that is being written. Dropped, it is given up: what has gone into packs by then is of no use to anyone and
@@ -90,7 +90,7 @@ pub struct Upload {
 impl Upload {
     /// Begins a blob of at most `limit` bytes that will have that id. `space` is recorded with it.
     pub fn new(shared: Arc<Shared>, id: BlobId, space: Uuid, limit: u64) -> Result<Self, UploadError> {
-        if shared.room.is_full() {
+        if shared.packs.is_full() {
             return Err(WriteError::Full.into());
         }
         Ok(Self {
@@ -200,7 +200,7 @@ impl Upload {
 
     /// Hands on what was received, once what was handed on before is cut.
     async fn advance(&mut self) -> Result<(), UploadError> {
-        if self.shared.room.is_full() {
+        if self.shared.packs.is_full() {
             return Err(WriteError::Full.into());
         }
         let Some(mut bulk) = self.bulk.take() else { return Ok(()) };

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::domain::record::Codec;
-use crate::store::append::{Appender, OpenPack};
 use crate::store::index::{BlobRow, ChunkRow, PackRow};
 use crate::store::lane::{Appended, Batch, Entry, NewChunk, Reply, Ticket};
 use crate::store::pack::Location;
+use crate::store::packs::disk::append::{Appender, OpenPack};
+use crate::store::packs::disk::{DiskPacks, flush};
 
 /// A lane whose first pack is `file`.
 struct Rig {
@@ -18,23 +19,19 @@ struct Rig {
 
 impl Rig {
     async fn new(file: File) -> Self {
-        let home = Home::new();
+        let mut home = Home::new();
+        let packs = Arc::new(DiskPacks::open(home.disk()).unwrap());
+        packs.begin_after(PackId(1));
         let index = home.index().await;
         let counters = Arc::new(Counters::default());
-        let context = Context {
-            packs: Arc::new(PackDir::open(home.settings.packs.clone()).unwrap()),
-            index: index.clone(),
-            pack_ids: Arc::new(PackIds::after(PackId(1))),
-            pack_size: 1 << 30,
-            counters: Arc::clone(&counters),
-        };
+        let context = Context { index: index.clone(), counters: Arc::clone(&counters), last: PackId(1) };
         let (entries, incoming) = mpsc::channel(100);
         let (written, unflushed) = std::sync::mpsc::channel();
         let (flushed, to_commit) = mpsc::channel(100);
         let runtime = tokio::runtime::Handle::current();
         let room = Arc::new(Semaphore::new(64 << 20));
         let first = Arc::new(OpenPack::new(PackId(1), [1; 32], file));
-        let appender = Appender::new(context, runtime, incoming, written, room).writing_to(first);
+        let appender = Appender::new(packs, context, runtime, incoming, written, room).writing_to(first);
         std::thread::spawn(move || appender.run());
         let count = Arc::clone(&counters);
         std::thread::spawn(move || flush::run(&unflushed, &flushed, &count));
