@@ -3,6 +3,7 @@
 mod commit;
 pub mod counters;
 mod download;
+pub mod gate;
 pub mod index;
 pub mod lane;
 mod layout;
@@ -22,12 +23,15 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use self::counters::Counters;
+use self::gate::Gate;
 use self::index::Index;
 use self::lane::{Context, Ended, Lane, WriteError};
 use self::pack::PackId;
 use self::reader::{Limits, Reader};
 use self::upload::{Shared, Upload, UploadError};
 use crate::domain::BlobId;
+use crate::domain::payload::Encoding;
+use crate::domain::seal::KeyId;
 
 /// Small blobs on their way into packs, at most.
 const SMALL_QUEUE: usize = 1024;
@@ -40,10 +44,12 @@ const COMMIT_QUEUE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a store is set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where packs are kept.
     pub packs: packs::Settings,
+    /// How what stands in them is encoded.
+    pub encoding: Arc<Encoding>,
     /// Memory for content of small blobs on its way in, in bytes.
     pub small_memory: usize,
     /// Memory for content of large blobs on its way in, in bytes.
@@ -66,6 +72,9 @@ pub enum OpenError {
         "the index was made for other packs than these (pack {0} differs); give this store an empty database for its index"
     )]
     ForeignIndex(PackId),
+    /// Not all that the index has to know can be read.
+    #[error("pack {0} holds what is encrypted with the key {1}, which is not among the keys of this store")]
+    KeyMissing(PackId, KeyId),
 }
 
 /// A store of blobs.
@@ -84,11 +93,20 @@ struct Open {
 impl Store {
     /// Opens a store. What a crash left unindexed is indexed first.
     pub async fn open(settings: &Settings, index: Index) -> Result<Self, OpenError> {
-        let packs = packs::open(&settings.packs)?;
-        let last = recover::recover(&packs, &index).await?;
         let counters = Arc::new(Counters::default());
         counters.publish();
-        let context = Context { index: index.clone(), counters: Arc::clone(&counters), last };
+        let encoding = Arc::clone(&settings.encoding);
+        let packs = packs::open(&settings.packs, &counters)?;
+        let last = recover::recover(&packs, &index, &encoding).await?;
+        let probed = Arc::clone(&packs);
+        let gate = Gate::new(Arc::clone(&counters), move || Arc::clone(&probed).probe());
+        let context = Context {
+            index: index.clone(),
+            encoding: Arc::clone(&encoding),
+            gate: gate.clone(),
+            counters: Arc::clone(&counters),
+            last,
+        };
         let (durable, to_commit) = mpsc::channel(COMMIT_QUEUE);
         let (small_lane, small_ended) =
             Lane::start(&packs, "small", SMALL_QUEUE, context.clone(), durable.clone())?;
@@ -101,8 +119,11 @@ impl Store {
             small_memory: account(settings.small_memory),
             bulk_memory: account(settings.bulk_memory),
             packs: Arc::clone(&packs),
+            encoding: Arc::clone(&encoding),
+            gate,
+            counters: Arc::clone(&counters),
         });
-        let reader = Reader::new(index, packs, Arc::clone(&counters), &settings.reading);
+        let reader = Reader::new(index, packs, encoding, Arc::clone(&counters), &settings.reading);
         let open = Open { shared, ended: vec![small_ended, bulk_ended], commits };
         Ok(Self { reader, counters, open: Mutex::new(Some(open)) })
     }

@@ -18,10 +18,13 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::counters::Counters;
+use super::gate::Gate;
 use super::index::{BlobRow, ChunkRow, Index, PackRow};
 use super::pack::PackId;
 use super::packs::PackStore;
 use crate::domain::manifest::{Chunk, Manifest};
+use crate::domain::payload::{Encoded, Encoding};
+use crate::domain::record::{Codec, Header};
 
 /// Why an entry was not kept. The details were logged where they arose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,8 +58,25 @@ impl Ticket {
 pub struct NewChunk {
     /// Name and size.
     pub chunk: Chunk,
-    /// Its bytes, in order.
+    /// How its bytes are encoded.
+    pub codec: Codec,
+    /// Its bytes as they are to be stored, in order.
     pub pieces: Vec<Bytes>,
+}
+
+impl NewChunk {
+    /// Bytes that it takes as stored.
+    pub fn stored(&self) -> u32 {
+        // A chunk has at most 4 MiB, and encoding adds little.
+        self.pieces.iter().fold(0, |sum, piece| sum + u32::try_from(piece.len()).unwrap_or_default())
+    }
+}
+
+impl From<Encoded> for NewChunk {
+    fn from(encoded: Encoded) -> Self {
+        let Header { hash, size, codec, .. } = encoded.header;
+        Self { chunk: Chunk { hash, size }, codec, pieces: encoded.pieces }
+    }
 }
 
 /// What a lane takes in at a time.
@@ -133,6 +153,10 @@ impl Batch {
 pub struct Context {
     /// For finding out which chunks are there.
     pub index: Index,
+    /// How manifests are encoded.
+    pub encoding: Arc<Encoding>,
+    /// To be told of every write that fails.
+    pub gate: Gate,
     /// What was done.
     pub counters: Arc<Counters>,
     /// The highest id that a pack has or had before this start.

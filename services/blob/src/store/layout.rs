@@ -11,8 +11,11 @@ use super::counters::Counters;
 use super::index::{BlobRow, ChunkRow, Index};
 use super::lane::{Appended, Entry, NewChunk, WriteError};
 use super::pack::{Location, PackId};
-use crate::domain::manifest::Manifest;
+use crate::domain::BlobId;
+use crate::domain::manifest::{Chunk, Manifest};
+use crate::domain::payload::{Encoded, Encoding};
 use crate::domain::record::{self, Header, Kind, Salt};
+use crate::domain::seal::SealError;
 
 /// Entries that are ready to be written.
 #[derive(Debug)]
@@ -28,21 +31,28 @@ pub struct Assembled {
 }
 
 /// What is written.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Counts {
-    chunks: u64,
-    deduplicated: u64,
+    /// Bytes of chunks, and as stored.
+    chunks: Vec<(u32, u32)>,
+    /// Bytes of chunks.
+    deduplicated: Vec<u32>,
     blobs: u64,
+    entries: usize,
     bytes: u64,
 }
 
 impl Counts {
     /// Counts it, once it is written.
     pub fn add_to(self, counters: &Counters) {
-        Counters::add(&counters.chunks, self.chunks);
-        Counters::add(&counters.deduplicated, self.deduplicated);
+        for (size, stored) in &self.chunks {
+            counters.chunk(*size, *stored);
+        }
+        for size in &self.deduplicated {
+            counters.duplicate(*size);
+        }
         Counters::add(&counters.blobs, self.blobs);
-        Counters::add(&counters.appended_bytes, self.bytes);
+        counters.batch(self.entries, self.bytes);
     }
 }
 
@@ -67,6 +77,7 @@ pub fn assemble(
     pack: PackId,
     salt: Salt,
     start: u64,
+    encoding: &Encoding,
 ) -> Assembled {
     let mut layout = Layout { pack, salt, end: start, parts: Vec::new() };
     let mut appended = Vec::with_capacity(entries.len());
@@ -77,23 +88,33 @@ pub fn assemble(
             entry.reply.fail(error);
             continue;
         }
+        let blob = match entry.blob.map(|manifest| NewBlob::new(&manifest, encoding)).transpose() {
+            Ok(blob) => blob,
+            Err(error) => {
+                tracing::error!(%error, "cannot encode a manifest");
+                entry.reply.fail(WriteError::Failed);
+                continue;
+            }
+        };
         let mut rows = Appended { reply: entry.reply, chunk: None, blob: None };
         if let Some(chunk) = entry.chunk {
             // The same chunk twice in a batch: both are kept, or neither.
             if known.insert(chunk.chunk.hash) {
-                rows.chunk = Some(layout.chunk(chunk));
+                let row = layout.chunk(chunk);
+                counts.chunks.push((row.size, row.location.stored));
+                rows.chunk = Some(row);
                 memory.extend(entry.memory);
-                counts.chunks += 1;
             } else {
-                counts.deduplicated += 1;
+                counts.deduplicated.push(chunk.chunk.size);
             }
         }
-        if let Some(manifest) = entry.blob {
-            rows.blob = Some(layout.blob(&manifest));
+        if let Some(blob) = blob {
+            rows.blob = Some(layout.blob(blob));
             counts.blobs += 1;
         }
         appended.push(rows);
     }
+    counts.entries = appended.len();
     counts.bytes = layout.end - start;
     Assembled { layout, entries: appended, memory, counts }
 }
@@ -104,8 +125,25 @@ pub struct Layout {
     pack: PackId,
     salt: Salt,
     end: u64,
-    /// Headers, with what is short behind them, and the pieces that follow.
-    parts: Vec<(Vec<u8>, Vec<Bytes>)>,
+    /// Headers, and the payloads that follow.
+    parts: Vec<([u8; record::HEADER_LEN], Vec<Bytes>)>,
+}
+
+/// A blob whose manifest is ready to be written.
+struct NewBlob {
+    id: BlobId,
+    size: u64,
+    digest: Hash,
+    manifest: Encoded,
+}
+
+impl NewBlob {
+    fn new(manifest: &Manifest, encoding: &Encoding) -> Result<Self, SealError> {
+        let payload = Bytes::from(manifest.encode());
+        let encoded = encoding.encode(Kind::Manifest, blake3::hash(&payload), vec![payload])?;
+        let (id, size, digest) = (manifest.id(), manifest.size(), manifest.digest());
+        Ok(Self { id, size, digest, manifest: encoded })
+    }
 }
 
 impl Layout {
@@ -115,23 +153,20 @@ impl Layout {
     }
 
     fn chunk(&mut self, new: NewChunk) -> ChunkRow {
-        let header = Header::raw(Kind::Chunk, new.chunk.size, new.chunk.hash);
-        let location = self.record(&header, Vec::new(), new.pieces);
+        let (NewChunk { codec, .. }, Chunk { hash, size }) = (&new, new.chunk);
+        let header = Header { kind: Kind::Chunk, codec: *codec, stored: new.stored(), size, hash };
+        let location = self.record(&header, new.pieces);
         ChunkRow { hash: header.hash, size: header.size, location, codec: header.codec }
     }
 
-    fn blob(&mut self, manifest: &Manifest) -> BlobRow {
-        let payload = manifest.encode();
-        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let header = Header::raw(Kind::Manifest, size, blake3::hash(&payload));
-        let location = self.record(&header, payload, Vec::new());
-        BlobRow { id: manifest.id(), size: manifest.size(), digest: manifest.digest(), manifest: location }
+    fn blob(&mut self, new: NewBlob) -> BlobRow {
+        let NewBlob { id, size, digest, manifest } = new;
+        let manifest = self.record(&manifest.header, manifest.pieces);
+        BlobRow { id, size, digest, manifest }
     }
 
-    fn record(&mut self, header: &Header, payload: Vec<u8>, pieces: Vec<Bytes>) -> Location {
-        let mut start = Vec::with_capacity(record::HEADER_LEN + payload.len());
-        start.extend(header.encode(&self.salt, self.end));
-        start.extend(payload);
+    fn record(&mut self, header: &Header, pieces: Vec<Bytes>) -> Location {
+        let start = header.encode(&self.salt, self.end);
         let position = self.end + record::HEADER_LEN as u64;
         self.end += header.record_len();
         self.parts.push((start, pieces));
@@ -153,7 +188,7 @@ impl Layout {
 /// About how many bytes an entry adds to a pack.
 pub fn entry_len(entry: &Entry) -> u64 {
     let header = record::HEADER_LEN as u64;
-    let chunk = entry.chunk.as_ref().map_or(0, |new| header + u64::from(new.chunk.size));
+    let chunk = entry.chunk.as_ref().map_or(0, |new| header + u64::from(new.stored()));
     let blob = entry.blob.as_ref().map_or(0, |manifest| header + 128 + 36 * manifest.chunks().len() as u64);
     chunk + blob
 }

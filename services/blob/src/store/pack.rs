@@ -20,7 +20,7 @@ use std::fmt;
 use std::io;
 
 use super::packs::ReadAt;
-use crate::domain::record::Salt;
+use crate::domain::record::{self, Salt};
 
 /// Bytes of a pack's header; where its first record starts.
 pub const HEADER_LEN: u64 = 64;
@@ -61,6 +61,18 @@ pub struct Location {
     pub position: u64,
     /// Bytes of the payload as stored.
     pub stored: u32,
+}
+
+impl Location {
+    /// Where the whole record stands, of which this is the payload.
+    pub fn record(&self) -> Self {
+        let header = record::HEADER_LEN;
+        Self {
+            pack: self.pack,
+            position: self.position.saturating_sub(header as u64),
+            stored: self.stored.saturating_add(u32::try_from(header).unwrap_or(u32::MAX)),
+        }
+    }
 }
 
 /// The header of a pack.

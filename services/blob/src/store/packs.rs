@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
 
 use self::disk::DiskPacks;
+use super::counters::Counters;
 use super::lane::{Batch, Context, Ended, Entry};
 use super::pack::{Location, PackId};
 use crate::domain::record::Salt;
@@ -53,6 +54,12 @@ pub trait PackStore: fmt::Debug + Send + Sync {
 
     /// Whether there is no room for new content. Cheap enough to be asked for every message.
     fn is_full(&self) -> bool;
+
+    /// Tries whether it can be written to, by writing something that is taken away again. A store that knows no better is
+    /// found out by the next write.
+    async fn probe(self: Arc<Self>) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Starts the stages of a lane that are this store's: writes what comes in by `entries`, and hands on batches by `commits`
     /// once they are durable, in the order of their entries. Entries that fail are answered here. Ends once all senders of
@@ -116,9 +123,9 @@ pub enum Settings {
 }
 
 /// Opens a store of packs.
-pub fn open(settings: &Settings) -> io::Result<Arc<dyn PackStore>> {
+pub fn open(settings: &Settings, counters: &Arc<Counters>) -> io::Result<Arc<dyn PackStore>> {
     match settings {
-        Settings::Disk(settings) => Ok(Arc::new(DiskPacks::open(settings)?)),
+        Settings::Disk(settings) => Ok(Arc::new(DiskPacks::open(settings, Arc::clone(counters))?)),
     }
 }
 

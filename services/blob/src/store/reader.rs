@@ -16,10 +16,12 @@ use tokio::sync::{Semaphore, oneshot};
 use super::counters::Counters;
 use super::download;
 use super::index::{self, ChunkRow, Index};
-use super::pack::Location;
+use super::pack::{Location, PackId};
 use super::packs::{self, PackStore, is_loss};
 use crate::domain::manifest::{Chunk, Manifest, Part};
-use crate::domain::record::Codec;
+use crate::domain::payload::{DecodeError, Encoding, decoding_memory};
+use crate::domain::record::{Header, Kind};
+use crate::domain::seal::KeyId;
 use crate::domain::{BlobId, SMALL};
 
 /// What a cache keeps beside an entry, in bytes, about.
@@ -31,7 +33,7 @@ pub enum ReadError {
     /// What is stored is not what was stored once, or is missing. It was logged.
     #[error("stored bytes are damaged or missing")]
     Corrupt,
-    /// The disk or the index did not answer. It was logged.
+    /// The disk or the index did not answer, or a key is missing. It was logged.
     #[error("the store cannot be read")]
     Failed,
 }
@@ -96,6 +98,7 @@ pub enum Content {
 pub struct Reader {
     index: Index,
     packs: Arc<dyn PackStore>,
+    encoding: Arc<Encoding>,
     counters: Arc<Counters>,
     blobs: Cache<BlobId, Blob>,
     chunks: Cache<[u8; 32], Bytes>,
@@ -127,12 +130,19 @@ impl Drop for Held {
 
 impl Reader {
     /// A reader with empty caches.
-    pub fn new(index: Index, packs: Arc<dyn PackStore>, counters: Arc<Counters>, limits: &Limits) -> Self {
+    pub fn new(
+        index: Index,
+        packs: Arc<dyn PackStore>,
+        encoding: Arc<Encoding>,
+        counters: Arc<Counters>,
+        limits: &Limits,
+    ) -> Self {
         let weight = |len: usize| u32::try_from(len + CACHE_ENTRY).unwrap_or(u32::MAX);
         let reading = limits.memory / 2;
         Self {
             index,
             packs,
+            encoding,
             counters,
             blobs: Cache::builder()
                 .max_capacity(limits.blob_cache)
@@ -171,7 +181,7 @@ impl Reader {
 
     /// The blob with that id.
     pub async fn blob(&self, id: BlobId) -> Result<Option<Blob>, ReadError> {
-        if let Some(blob) = self.blobs.get(&id) {
+        if let Some(blob) = self.counters.blob_cache.count(self.blobs.get(&id)) {
             return Ok(Some(blob));
         }
         let found = self.index.blob(id).await.map_err(|error| index_failed(&error))?;
@@ -216,7 +226,8 @@ impl Reader {
 
     /// Begins to read a chunk, once there is memory for it, and keeps it when it is sound.
     pub async fn hold(&self, row: ChunkRow) -> Result<oneshot::Receiver<Result<Held, ReadError>>, ReadError> {
-        let memory = Arc::clone(&self.reading).acquire_many_owned(row.location.stored).await;
+        let memory = decoding_memory(row.codec, row.location.stored, row.size);
+        let memory = Arc::clone(&self.reading).acquire_many_owned(memory).await;
         let memory = memory.map_err(|_closed| ReadError::Failed)?;
         let (held, next_held) = (self.held.clone(), Arc::clone(&self.next_held));
         Ok(self.read(row, move |bytes| {
@@ -232,7 +243,9 @@ impl Reader {
 
     /// The bytes of a small chunk, wherever it stands by now.
     async fn small_chunk(&self, id: BlobId, row: &ChunkRow) -> Result<Bytes, ReadError> {
-        if let Some(bytes) = self.chunks.get(row.hash.as_bytes()) {
+        let cached = self.chunks.get(row.hash.as_bytes());
+        if let Some(bytes) = self.counters.chunk_cache.count(cached) {
+            Counters::add(&self.counters.cached_read_bytes, bytes.len() as u64);
             return Ok(bytes);
         }
         // What the system has in memory takes microseconds: not worth another thread.
@@ -255,7 +268,11 @@ impl Reader {
 
     /// The chunk, if it can be had without waiting and is sound.
     fn read_cached(&self, row: &ChunkRow) -> Option<Bytes> {
-        self.packs.read_now(&row.location).and_then(|stored| decode(row, stored))
+        let stored = self.packs.read_now(&row.location)?;
+        let len = stored.len() as u64;
+        let bytes = self.encoding.decode(&header(row), stored).ok()?;
+        Counters::add(&self.counters.pack_read_bytes, len);
+        Some(bytes)
     }
 
     async fn read_elsewhere(&self, row: ChunkRow) -> Result<Bytes, ReadError> {
@@ -275,10 +292,14 @@ impl Reader {
     /// The chunk, if what was read is sound. On damage the index is told, so that no new blob relies on the chunk.
     fn sound(&self, row: &ChunkRow, stored: io::Result<Bytes>) -> Result<Bytes, ReadError> {
         let problem = match stored {
-            Ok(stored) => match decode(row, stored) {
-                Some(bytes) => return Ok(bytes),
-                None => "its bytes have changed".to_owned(),
-            },
+            Ok(stored) => {
+                Counters::add(&self.counters.pack_read_bytes, stored.len() as u64);
+                match self.encoding.decode(&header(row), stored) {
+                    Ok(bytes) => return Ok(bytes),
+                    Err(DecodeError::Damaged) => DecodeError::Damaged.to_string(),
+                    Err(DecodeError::KeyMissing(key)) => return Err(self.key_missing(row.location.pack, key)),
+                }
+            }
             Err(error) if is_loss(&error) => error.to_string(),
             Err(error) => {
                 tracing::error!(pack = %row.location.pack, %error, "cannot read a chunk");
@@ -299,18 +320,36 @@ impl Reader {
         Err(ReadError::Corrupt)
     }
 
+    /// What is encrypted with a key that is not here may be sound: it is not counted as damaged.
+    fn key_missing(&self, pack: PackId, key: KeyId) -> ReadError {
+        tracing::error!(%pack, %key, "the key that was used for encryption is missing from blob.encryption.key_files");
+        Counters::add(&self.counters.keys_missing, 1);
+        ReadError::Failed
+    }
+
     async fn manifest(&self, id: BlobId, location: Location) -> Result<Manifest, ReadError> {
-        let read = packs::read(&self.packs, location, |bytes| bytes).await;
-        match read.map_err(|error| crashed(&error))? {
-            Ok(bytes) => {
-                let manifest = Manifest::decode(&bytes).filter(|manifest| manifest.id() == id);
-                manifest.ok_or_else(|| {
+        let reader = self.clone();
+        // The index does not say how it is encoded; the record does.
+        let read = packs::read(&self.packs, location.record(), move |record| {
+            let record = record?;
+            Counters::add(&reader.counters.pack_read_bytes, record.len() as u64);
+            Ok(reader.encoding.decode_record(record))
+        });
+        match read.await.map_err(|error| crashed(&error))? {
+            Ok(decoded) => {
+                let bytes = match decoded {
+                    Ok((header, bytes)) if header.kind == Kind::Manifest => Some(bytes),
+                    Ok(_) | Err(DecodeError::Damaged) => None,
+                    Err(DecodeError::KeyMissing(key)) => return Err(self.key_missing(location.pack, key)),
+                };
+                let manifest = bytes.and_then(|bytes| Manifest::decode(&bytes));
+                manifest.filter(|manifest| manifest.id() == id).ok_or_else(|| {
                     tracing::error!(blob = %id, pack = %location.pack, "a manifest is damaged");
                     Counters::add(&self.counters.damaged, 1);
                     ReadError::Corrupt
                 })
             }
-            Err(error) => {
+            Err::<_, io::Error>(error) => {
                 tracing::error!(blob = %id, pack = %location.pack, %error, "cannot read a manifest");
                 Err(if is_loss(&error) { ReadError::Corrupt } else { ReadError::Failed })
             }
@@ -318,12 +357,10 @@ impl Reader {
     }
 }
 
-/// The chunk, from its bytes as stored; `None` when they are not those that were stored.
-fn decode(row: &ChunkRow, stored: Bytes) -> Option<Bytes> {
-    let bytes = match row.codec {
-        Codec::Raw => stored,
-    };
-    (u32::try_from(bytes.len()) == Ok(row.size) && blake3::hash(&bytes) == row.hash).then_some(bytes)
+/// What the record of a chunk says.
+fn header(row: &ChunkRow) -> Header {
+    let ChunkRow { hash, size, location, codec } = *row;
+    Header { kind: Kind::Chunk, codec, stored: location.stored, size, hash }
 }
 
 /// A part of a chunk.

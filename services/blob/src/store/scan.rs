@@ -1,12 +1,15 @@
 //! Reading the records of a pack one after the other, past whatever is wrong with it.
 
 use std::io;
+use std::sync::Arc;
 
 use super::index::{BlobRow, ChunkRow};
 use super::pack::{Location, PackId};
 use super::packs::ReadAt;
 use crate::domain::manifest::Manifest;
+use crate::domain::payload::{DecodeError, Encoding, is_possible};
 use crate::domain::record::{self, Header, Kind, MAGIC, Salt};
+use crate::domain::seal::KeyId;
 
 /// Bytes looked through at a time for the next record.
 const WINDOW: usize = 1 << 20;
@@ -18,6 +21,8 @@ pub enum Found {
     Chunk(ChunkRow),
     /// A blob with a manifest that can be read.
     Blob(BlobRow),
+    /// A record that is encrypted with a key that is not here, and may be sound or not.
+    Locked(KeyId),
 }
 
 /// Reads a pack from some record on, on a thread that may block.
@@ -28,13 +33,20 @@ pub struct Scanner {
     salt: Salt,
     at: u64,
     end: u64,
-    payload: Vec<u8>,
+    encoding: Arc<Encoding>,
 }
 
 impl Scanner {
     /// Reads the records in `bytes` from the offset `from`, where one starts, up to `end`.
-    pub fn new(bytes: Box<dyn ReadAt>, pack: PackId, salt: Salt, from: u64, end: u64) -> Self {
-        Self { bytes, pack, salt, at: from, end, payload: Vec::new() }
+    pub fn new(
+        bytes: Box<dyn ReadAt>,
+        pack: PackId,
+        salt: Salt,
+        from: u64,
+        end: u64,
+        encoding: Arc<Encoding>,
+    ) -> Self {
+        Self { bytes, pack, salt, at: from, end, encoding }
     }
 
     /// Where the next record is looked for.
@@ -83,11 +95,17 @@ impl Scanner {
     }
 
     fn payload(&mut self, header: &Header, position: u64) -> io::Result<Option<Found>> {
-        self.payload.resize(usize::try_from(header.stored).unwrap_or(usize::MAX), 0);
-        self.bytes.read_exact_at(&mut self.payload, position)?;
-        if !header.fits(&self.payload) {
+        let len = usize::try_from(header.stored).unwrap_or(usize::MAX);
+        if !is_possible(header) {
             return Ok(None);
         }
+        let mut stored = vec![0; len];
+        self.bytes.read_exact_at(&mut stored, position)?;
+        let payload = match self.encoding.decode(header, stored.into()) {
+            Ok(payload) => payload,
+            Err(DecodeError::KeyMissing(key)) => return Ok(Some(Found::Locked(key))),
+            Err(DecodeError::Damaged) => return Ok(None),
+        };
         let location = Location { pack: self.pack, position, stored: header.stored };
         Ok(match header.kind {
             Kind::Chunk => Some(Found::Chunk(ChunkRow {
@@ -96,7 +114,7 @@ impl Scanner {
                 location,
                 codec: header.codec,
             })),
-            Kind::Manifest => Manifest::decode(&self.payload).map(|manifest| {
+            Kind::Manifest => Manifest::decode(&payload).map(|manifest| {
                 Found::Blob(BlobRow {
                     id: manifest.id(),
                     size: manifest.size(),

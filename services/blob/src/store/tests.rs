@@ -4,7 +4,9 @@
 
 mod crash;
 mod damage;
+mod encryption;
 mod failure;
+mod mutated;
 mod slow;
 
 use std::fs::{File, OpenOptions};
@@ -22,7 +24,9 @@ use super::pack::HEADER_LEN;
 use super::reader::{Content, ReadError};
 use super::upload::Written;
 use super::*;
+use crate::domain::compress::Compression;
 use crate::domain::cut::tests::noise;
+use crate::domain::seal::Keys;
 use crate::domain::{SMALL, cut};
 
 /// A folder with a store in it, which can be opened many times.
@@ -40,6 +44,7 @@ impl Home {
                 max_size: 1 << 30,
                 reserve: Some(0),
             }),
+            encoding: Arc::new(Encoding::new(Some(Compression::new(1)), Keys::default())),
             small_memory: 8 << 20,
             bulk_memory: 64 << 20,
             reading: Limits { memory: 64 << 20, chunk_cache: 1 << 20, blob_cache: 1 << 20 },

@@ -24,12 +24,15 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::append::{Appender, UNFLUSHED};
 use self::room::Room;
-use super::{Listed, Pack, PackStore, Then};
+use super::{Listed, Pack, PackStore, ReadAt, Then};
 use crate::domain::record::Salt;
+use crate::store::counters::Counters;
 use crate::store::lane::{Batch, Context, Ended, Entry};
 use crate::store::pack::{self, Location, PackId};
 
 const EXTENSION: &str = "pack";
+/// A file that is there for a moment at most, to find out whether it can be.
+const PROBE: &str = "probe";
 /// Packs kept open for reading.
 const OPEN_PACKS: u64 = 256;
 /// The system reads ahead as well.
@@ -55,11 +58,12 @@ pub struct DiskPacks {
     /// The highest id that was given to a pack.
     last: AtomicI64,
     files: Cache<PackId, Arc<File>>,
+    counters: Arc<Counters>,
 }
 
 impl DiskPacks {
     /// Opens the folder, making it when it is missing.
-    pub fn open(settings: &Settings) -> io::Result<Self> {
+    pub fn open(settings: &Settings, counters: Arc<Counters>) -> io::Result<Self> {
         let folder = settings.folder.clone();
         match DirBuilder::new().mode(0o700).create(&folder) {
             Ok(()) => {
@@ -76,6 +80,7 @@ impl DiskPacks {
             max_size: settings.max_size,
             last: AtomicI64::new(0),
             files: Cache::new(OPEN_PACKS),
+            counters,
         })
     }
 
@@ -137,7 +142,7 @@ impl DiskPacks {
     }
 
     fn file(&self, id: PackId) -> io::Result<Arc<File>> {
-        if let Some(file) = self.files.get(&id) {
+        if let Some(file) = self.counters.pack_cache.count(self.files.get(&id)) {
             return Ok(file);
         }
         let file = Arc::new(self.open_file(id)?);
@@ -155,6 +160,23 @@ impl DiskPacks {
             result => result?,
         }
         self.files.invalidate(&id);
+        self.sync_folder()
+    }
+
+    /// Whether a file can be made, written, made durable and read.
+    fn try_to_write(&self) -> io::Result<()> {
+        const CONTENT: [u8; 4096] = [0xa5; 4096];
+        let path = self.folder.join(PROBE);
+        let mut file = options().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let mut found = [0; CONTENT.len()];
+        let tried = file
+            .write_all_at(&CONTENT, 0)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| ReadAt::read_exact_at(&mut file, &mut found, 0));
+        std::fs::remove_file(&path).and(tried)?;
+        if found != CONTENT {
+            return Err(io::Error::other("what was written does not read back"));
+        }
         self.sync_folder()
     }
 
@@ -227,6 +249,10 @@ impl PackStore for DiskPacks {
         self.room.is_full()
     }
 
+    async fn probe(self: Arc<Self>) -> io::Result<()> {
+        blocking(move || self.try_to_write()).await
+    }
+
     fn start_lane(
         self: Arc<Self>,
         name: &str,
@@ -238,12 +264,12 @@ impl PackStore for DiskPacks {
         let runtime = tokio::runtime::Handle::current();
         let (written, unflushed) = std::sync::mpsc::channel();
         let (ended, has_ended) = oneshot::channel();
-        let counters = Arc::clone(&context.counters);
+        let (gate, counters) = (context.gate.clone(), Arc::clone(&context.counters));
         let room = Arc::new(Semaphore::new(UNFLUSHED as usize));
         let appender = Appender::new(self, context, runtime, entries, written, room);
         std::thread::Builder::new().name(format!("append-{name}")).spawn(move || appender.run())?;
         std::thread::Builder::new().name(format!("flush-{name}")).spawn(move || {
-            flush::run(&unflushed, &commits, &counters);
+            flush::run(&unflushed, &commits, &gate, &counters);
             let _ = ended.send(());
         })?;
         Ok(Ended::new(has_ended))
@@ -258,7 +284,7 @@ mod tests {
 
     fn packs(parent: &Path) -> Arc<DiskPacks> {
         let settings = Settings { folder: parent.join("packs"), max_size: 1 << 30, reserve: Some(0) };
-        Arc::new(DiskPacks::open(&settings).unwrap())
+        Arc::new(DiskPacks::open(&settings, Arc::default()).unwrap())
     }
 
     #[tokio::test]

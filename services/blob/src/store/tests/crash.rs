@@ -105,7 +105,8 @@ async fn a_torn_end_harms_nothing_before_it() {
         std::fs::write(&path, &whole[..len]).unwrap();
         let file = || File::open(&path).unwrap();
         let salt = pack::salt(&mut file(), PackId(1)).unwrap().unwrap();
-        let mut scanner = Scanner::new(Box::new(file()), PackId(1), salt, HEADER_LEN, len as u64);
+        let mut scanner =
+            Scanner::new(Box::new(file()), PackId(1), salt, HEADER_LEN, len as u64, Arc::default());
         let mut found = Vec::new();
         while let Some(record) = scanner.next().unwrap() {
             found.push(record);

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::DiskPacks;
 use crate::domain::record::Salt;
+use crate::store::gate::Gate;
 use crate::store::index::{PackRow, Rows};
 use crate::store::lane::{Batch, Context, Entry, WriteError};
 use crate::store::layout::{self, Assembled, entry_len};
@@ -52,10 +53,10 @@ pub struct OpenPack {
 }
 
 impl OpenPack {
-    fn create(packs: &DiskPacks) -> Result<Self, WriteError> {
+    fn create(packs: &DiskPacks, gate: &Gate) -> Result<Self, WriteError> {
         let (id, file, salt) = packs.create().map_err(|error| {
             tracing::error!(%error, "cannot make a pack");
-            kind(&error)
+            gate.report(&error)
         })?;
         Ok(Self::new(id, salt, file))
     }
@@ -213,7 +214,8 @@ impl Appender {
         let result = known.and_then(|known| Ok((known, self.room(bytes)?, self.pack(bytes)?)));
         match result {
             Ok((known, room, pack)) => {
-                let assembled = layout::assemble(entries, known, pack.id, pack.salt, pack.end());
+                let encoding = &self.context.encoding;
+                let assembled = layout::assemble(entries, known, pack.id, pack.salt, pack.end(), encoding);
                 self.append(pack, assembled, room);
             }
             Err(error) => entries.into_iter().for_each(|entry| entry.reply.fail(error)),
@@ -237,7 +239,7 @@ impl Appender {
         }
         // The flusher keeps the old one for as long as it needs it.
         self.pack = None;
-        let pack = Arc::new(OpenPack::create(&self.packs)?);
+        let pack = Arc::new(OpenPack::create(&self.packs, &self.context.gate)?);
         // Known to the index before anything in it is, so that nothing relies on a pack whose loss would go unnoticed.
         let row = PackRow { id: pack.id, salt: pack.salt, indexed_to: HEADER_LEN };
         let row = Rows { packs: vec![row], ..Rows::default() };
@@ -264,15 +266,8 @@ impl Appender {
             }
             Err(error) => {
                 tracing::error!(pack = %pack.id, %error, "cannot append to a pack");
-                batch.fail(kind(&error));
+                batch.fail(self.context.gate.report(&error));
             }
         }
-    }
-}
-
-fn kind(error: &io::Error) -> WriteError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Full,
-        _ => WriteError::Failed,
     }
 }
