@@ -46,20 +46,30 @@ impl Compression {
         Self { level, quick: Slots::new(processors), large }
     }
 
-    /// `pieces`, which are `len` bytes together, in their compressed form; `None` when that would not be worth it.
+    /// Whether it may be worth it to compress `pieces`, which are `len` bytes together. Never takes long.
+    #[must_use]
+    pub fn is_promising(&self, pieces: &[Bytes], len: usize) -> bool {
+        // What is no longer than the slices is tried as it is.
+        let is_short = len <= SLICES * SLICE;
+        len >= LEAST
+            && (is_short
+                || self.with(&self.quick, |tools| Some(tools.is_promising(pieces, len))) == Some(true))
+    }
+
+    /// `pieces`, which are `len` bytes together, in their compressed form; `None` when they do not become notably smaller.
     #[must_use]
     pub fn compress(&self, pieces: &[Bytes], len: usize) -> Option<Vec<u8>> {
-        if len < LEAST {
-            return None;
-        }
         let slots = if len <= QUICK { &self.quick } else { &self.large };
+        self.with(slots, |tools| tools.compress(pieces, len))
+    }
+
+    fn with<T>(&self, slots: &Slots, work: impl FnOnce(&mut Tools) -> Option<T>) -> Option<T> {
         let mut slot = slots.take();
-        let tools = match &mut *slot {
+        work(match &mut *slot {
             Some(tools) => tools,
             // Only without memory. Then it stays as it is.
             none => none.insert(Tools::new(self.level).ok()?),
-        };
-        tools.compress(pieces, len)
+        })
     }
 }
 
@@ -123,9 +133,6 @@ impl Tools {
     }
 
     fn compress(&mut self, pieces: &[Bytes], len: usize) -> Option<Vec<u8>> {
-        if len > SLICES * SLICE && !self.is_promising(pieces, len) {
-            return None;
-        }
         let most = len - len.div_ceil(GAIN);
         self.output.clear();
         self.output.reserve_exact(most);
@@ -192,6 +199,7 @@ mod tests {
         let compression = Compression::new(1);
         for len in [LEAST, 4096, SLICES * SLICE + 1, QUICK, QUICK + 1, 300_000, 4 << 20] {
             let text = text(len);
+            assert!(compression.is_promising(&pieces(&text, 1000), len));
             let whole = compression.compress(&pieces(&text, usize::MAX), len).unwrap();
             assert!(whole.len() < len * 6 / 10, "{len}: {}", whole.len());
             for piece in [1000, 32 << 10] {
@@ -205,8 +213,12 @@ mod tests {
     fn what_does_not_become_smaller_stays() {
         let compression = Compression::new(1);
         for len in [0, 1, LEAST - 1, LEAST, 5000, 20_000, 300_000, 2 << 20] {
-            assert_eq!(compression.compress(&pieces(&noise(1, len), 32 << 10), len), None, "{len}");
+            let noise = pieces(&noise(1, len), 32 << 10);
+            let is_tried = (LEAST..=SLICES * SLICE).contains(&len);
+            assert_eq!(compression.is_promising(&noise, len), is_tried, "{len}");
+            assert_eq!(compression.compress(&noise, len), None, "{len}");
         }
+        assert!(!compression.is_promising(&pieces(&text(LEAST - 1), 100), LEAST - 1));
         // Too little of it does.
         let mut mixed = noise(1, 12 << 10);
         mixed.extend(text(500));

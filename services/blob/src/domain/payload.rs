@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | 0 raw | the bytes themselves |
 //! | 1 zstd | one zstd frame (RFC 8878) with the bytes |
-//! | 2 sealed | the bytes, encrypted: see [`seal`](super::seal) |
+//! | 2 sealed | the bytes, encrypted: see [`seal`] |
 //! | 3 zstd, sealed | the zstd frame, encrypted |
 //!
 //! The codec stands in the record's header and in the index: whoever reads needs keys, but not to know how writers are set up.
@@ -37,6 +37,25 @@ pub struct Encoded {
     pub pieces: Vec<Bytes>,
 }
 
+/// Something to be encoded.
+#[derive(Debug)]
+pub struct Draft {
+    kind: Kind,
+    hash: Hash,
+    pieces: Vec<Bytes>,
+    len: usize,
+    is_promising: bool,
+    is_quick: bool,
+}
+
+impl Draft {
+    /// Whether encoding it takes microseconds. Otherwise it is work for a thread that may block.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        self.is_quick
+    }
+}
+
 /// How payloads are encoded from now on, and what it takes to decode those that there are.
 #[derive(Debug, Default)]
 pub struct Encoding {
@@ -51,18 +70,33 @@ impl Encoding {
         Self { compression, keys }
     }
 
-    /// Encodes what is named `hash` and made up of `pieces`.
+    /// Looks at what is named `hash` and made up of `pieces`, to encode it. Never takes long.
+    #[must_use]
+    pub fn draft(&self, kind: Kind, hash: Hash, pieces: Vec<Bytes>) -> Draft {
+        let len = pieces.iter().map(Bytes::len).sum::<usize>();
+        // The list of a blob's chunks is mostly their names, which are as good as random.
+        let compression = self.compression.as_ref().filter(|_| kind == Kind::Chunk);
+        let is_promising = compression.is_some_and(|compression| compression.is_promising(&pieces, len));
+        let is_quick = len <= compress::QUICK || !(is_promising || self.keys.current().is_some());
+        Draft { kind, hash, pieces, len, is_promising, is_quick }
+    }
+
+    /// Encodes what is named `hash` and made up of `pieces`, as [`Encoding::draft`] and [`Encoding::finish`] do.
     ///
-    /// For a chunk of more than [`compress::QUICK`] bytes this is work for a thread that may block. What stays as it is is not
-    /// copied.
+    /// # Errors
+    /// Those of [`Encoding::finish`].
+    pub fn encode(&self, kind: Kind, hash: Hash, pieces: Vec<Bytes>) -> Result<Encoded, SealError> {
+        self.finish(self.draft(kind, hash, pieces))
+    }
+
+    /// Encodes what was looked at. What stays as it is is not copied.
     ///
     /// # Errors
     /// When something is to be encrypted and the system gives no randomness, or when it is too long for a record.
-    pub fn encode(&self, kind: Kind, hash: Hash, pieces: Vec<Bytes>) -> Result<Encoded, SealError> {
-        let len = pieces.iter().map(Bytes::len).sum::<usize>();
+    pub fn finish(&self, draft: Draft) -> Result<Encoded, SealError> {
+        let Draft { kind, hash, pieces, len, is_promising, .. } = draft;
         let size = u32::try_from(len).map_err(|_| SealError)?;
-        // The list of a blob's chunks is mostly their names, which are as good as random.
-        let compression = self.compression.as_ref().filter(|_| kind == Kind::Chunk);
+        let compression = self.compression.as_ref().filter(|_| is_promising);
         let compressed = compression.and_then(|compression| compression.compress(&pieces, len));
         let is_sealed = self.keys.current().is_some();
         let codec = match (&compressed, is_sealed) {
@@ -146,6 +180,12 @@ pub fn is_possible(header: &Header) -> bool {
     };
     let fits = |len: u32, most: usize| usize::try_from(len).is_ok_and(|len| len <= most);
     fits(header.size, most) && fits(header.stored, most + seal::OVERHEAD)
+}
+
+/// Whether decoding a payload takes microseconds. Otherwise it is work for a thread that may block.
+#[must_use]
+pub fn is_quick_to_decode(codec: Codec, size: u32) -> bool {
+    codec == Codec::Raw || usize::try_from(size).is_ok_and(|size| size <= compress::QUICK)
 }
 
 /// Bytes of memory that it takes to decode a payload.

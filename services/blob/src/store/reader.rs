@@ -19,7 +19,7 @@ use super::index::{self, ChunkRow, Index};
 use super::pack::{Location, PackId};
 use super::packs::{self, PackStore, is_loss};
 use crate::domain::manifest::{Chunk, Manifest, Part};
-use crate::domain::payload::{DecodeError, Encoding, decoding_memory};
+use crate::domain::payload::{DecodeError, Encoding, decoding_memory, is_quick_to_decode};
 use crate::domain::record::{Header, Kind};
 use crate::domain::seal::KeyId;
 use crate::domain::{BlobId, SMALL};
@@ -268,6 +268,9 @@ impl Reader {
 
     /// The chunk, if it can be had without waiting and is sound.
     fn read_cached(&self, row: &ChunkRow) -> Option<Bytes> {
+        if !is_quick_to_decode(row.codec, row.size) {
+            return None;
+        }
         let stored = self.packs.read_now(&row.location)?;
         let len = stored.len() as u64;
         let bytes = self.encoding.decode(&header(row), stored).ok()?;

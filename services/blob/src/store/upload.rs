@@ -24,7 +24,7 @@ use crate::domain::manifest::{Chunk, MAX_CHUNKS, Manifest};
 use crate::domain::payload::Encoding;
 use crate::domain::record::Kind;
 use crate::domain::seal::SealError;
-use crate::domain::{BlobId, SMALL, compress, cut};
+use crate::domain::{BlobId, SMALL, cut};
 
 /// Bytes that are cut and hashed at a time.
 const BATCH: usize = 1 << 20;
@@ -275,18 +275,19 @@ impl Upload {
     }
 }
 
-/// What compressing takes is too much for a thread that others wait for, beyond some size.
+/// Encodes a chunk, on another thread when that would keep others waiting.
 async fn encode_small(
     encoding: &Arc<Encoding>,
     hash: Hash,
     pieces: Vec<Bytes>,
 ) -> Result<NewChunk, WriteError> {
-    let encoding = Arc::clone(encoding);
-    let is_quick = pieces.iter().map(Bytes::len).sum::<usize>() <= compress::QUICK;
-    let work = move || encoding.encode(Kind::Chunk, hash, pieces);
-    let encoded = match is_quick {
-        true => work(),
-        false => tokio::task::spawn_blocking(work).await.map_err(|error| crashed(&error))?,
+    let draft = encoding.draft(Kind::Chunk, hash, pieces);
+    let encoded = if draft.is_quick() {
+        encoding.finish(draft)
+    } else {
+        let encoding = Arc::clone(encoding);
+        let work = tokio::task::spawn_blocking(move || encoding.finish(draft));
+        work.await.map_err(|error| crashed(&error))?
     };
     encoded.map(NewChunk::from).map_err(|error| unencoded(&error))
 }

@@ -60,6 +60,20 @@ fn what_is_encoded_is_decoded_whatever_the_reader_writes() {
 }
 
 #[test]
+fn what_takes_long_is_known_before() {
+    for (encoding, of_text, of_noise) in encodings() {
+        for len in [compress::QUICK, compress::QUICK + 1] {
+            for (content, codec) in [(text(len), of_text), (noise(1, len), of_noise)] {
+                let draft = encoding.draft(Kind::Chunk, blake3::hash(&content), pieces(&content));
+                let is_quick = codec == Codec::Raw || len == compress::QUICK;
+                assert_eq!(draft.is_quick(), is_quick, "{codec:?}, {len}");
+                assert_eq!(is_quick_to_decode(codec, len as u32), is_quick, "{codec:?}, {len}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_stays_as_it_is_is_not_copied() {
     let (encoding, _, _) = &encodings()[1];
     let noise = pieces(&noise(1, 300_000));
