@@ -8,25 +8,34 @@ use std::sync::Arc;
 
 use super::OpenError;
 use super::index::{Index, PackRow, Rows};
-use super::pack::{HEADER_LEN, PackDir, PackId, salt};
+use super::pack::{HEADER_LEN, PackId};
+use super::packs::{Pack, PackStore};
 use super::scan::{Found, Scanner};
+use crate::domain::payload::Encoding;
+use crate::domain::seal::KeyId;
 
 /// Rows that share a transaction.
 const ROWS: usize = 4096;
 
 /// Brings the index up to date. Returns the highest id that a pack has or had.
-pub async fn recover(packs: &Arc<PackDir>, index: &Index) -> Result<PackId, OpenError> {
+pub async fn recover(
+    packs: &Arc<dyn PackStore>,
+    index: &Index,
+    encoding: &Arc<Encoding>,
+) -> Result<PackId, OpenError> {
+    let known = index.packs().await?;
+    let newest = known.iter().map(|pack| pack.id).max().unwrap_or(PackId(0));
+    let from = packs.recheck_from(newest);
     let mut known: HashMap<PackId, PackRow> =
-        index.packs().await?.into_iter().map(|pack| (pack.id, pack)).collect();
-    let mut last = known.keys().copied().max().unwrap_or(PackId(0));
-    for id in blocking({
-        let packs = Arc::clone(packs);
-        move || packs.list()
-    })
-    .await?
-    {
-        last = last.max(id);
-        recover_pack(packs, index, id, known.remove(&id)).await?;
+        known.into_iter().filter(|pack| pack.id >= from).map(|pack| (pack.id, pack)).collect();
+    let mut last = newest;
+    for listed in Arc::clone(packs).list(from).await? {
+        last = last.max(listed.id);
+        let known = known.remove(&listed.id);
+        let is_done = known.is_some_and(|known| listed.whole == Some(known.indexed_to));
+        if !is_done {
+            recover_pack(packs, index, encoding, listed.id, known).await?;
+        }
     }
     for id in known.into_keys() {
         let chunks = index.damage_beyond(id, 0).await?;
@@ -36,19 +45,13 @@ pub async fn recover(packs: &Arc<PackDir>, index: &Index) -> Result<PackId, Open
 }
 
 async fn recover_pack(
-    packs: &Arc<PackDir>,
+    packs: &Arc<dyn PackStore>,
     index: &Index,
+    encoding: &Arc<Encoding>,
     id: PackId,
     known: Option<PackRow>,
 ) -> Result<(), OpenError> {
-    let (file, salt, len) = blocking({
-        let packs = Arc::clone(packs);
-        move || {
-            let file = packs.read(id)?;
-            Ok((file.try_clone()?, salt(&file, id)?, file.metadata()?.len()))
-        }
-    })
-    .await?;
+    let Pack { salt, len, mut bytes } = Arc::clone(packs).open(id).await?;
     let (salt, from) = match (salt, known) {
         (Some(salt), Some(known)) if salt == known.salt => (salt, known.indexed_to),
         (Some(_), Some(_)) => return Err(OpenError::ForeignIndex(id)),
@@ -71,26 +74,33 @@ async fn recover_pack(
         return Ok(());
     }
     // What is read now may be in the system's memory alone, and is about to be relied on.
+    let decoding = Arc::clone(encoding);
     let mut scanner = blocking(move || {
-        file.sync_data()?;
-        Ok(Scanner::new(file, id, salt, from, len))
+        bytes.make_durable()?;
+        Ok(Scanner::new(bytes, id, salt, from, len, decoding))
     })
     .await?;
     let mut records = 0;
     loop {
-        let (scanned, rows, is_done) = blocking(move || {
+        let (scanned, rows, end) = blocking(move || {
             let mut scanner = scanner;
             let mut rows = Rows::default();
             while rows.chunks.len() + rows.blobs.len() < ROWS {
                 match scanner.next()? {
                     Some(Found::Chunk(chunk)) => rows.chunks.push(chunk),
                     Some(Found::Blob(blob)) => rows.blobs.push(blob),
-                    None => return Ok((scanner, rows, true)),
+                    Some(Found::Locked(key)) => return Ok((scanner, rows, End::Locked(key))),
+                    None => return Ok((scanner, rows, End::Done)),
                 }
             }
-            Ok((scanner, rows, false))
+            Ok((scanner, rows, End::NotYet))
         })
         .await?;
+        if let End::Locked(key) = end {
+            // To leave it out would be to lose what it holds.
+            return Err(OpenError::KeyMissing(id, key));
+        }
+        let is_done = matches!(end, End::Done);
         scanner = scanned;
         records += rows.chunks.len() + rows.blobs.len();
         let indexed_to = if is_done { len } else { scanner.position() };
@@ -100,6 +110,13 @@ async fn recover_pack(
             return Ok(());
         }
     }
+}
+
+/// Whether a pack has been read to its end.
+enum End {
+    Done,
+    NotYet,
+    Locked(KeyId),
 }
 
 async fn blocking<T: Send + 'static>(

@@ -8,17 +8,22 @@
 //! more ends the chunk it is gathering, so that its memory comes back: nobody waits for someone who waits.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blake3::{Hash, Hasher};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use uuid::Uuid;
 
+use super::counters::Counters;
+use super::gate::Gate;
 use super::lane::{Entry, Lane, NewChunk, Reply, Ticket, WriteError};
-use super::room::Room;
+use super::packs::PackStore;
 use crate::domain::manifest::{Chunk, MAX_CHUNKS, Manifest};
+use crate::domain::payload::Encoding;
+use crate::domain::record::Kind;
+use crate::domain::seal::SealError;
 use crate::domain::{BlobId, SMALL, cut};
 
 /// Bytes that are cut and hashed at a time.
@@ -67,8 +72,32 @@ pub struct Shared {
     pub small_memory: Arc<Semaphore>,
     /// Memory for all other content, in bytes.
     pub bulk_memory: Arc<Semaphore>,
-    /// The room on the disk.
-    pub room: Arc<Room>,
+    /// Where the packs are, and whether there is room.
+    pub packs: Arc<dyn PackStore>,
+    /// How content is encoded.
+    pub encoding: Arc<Encoding>,
+    /// Whether writes have failed of late.
+    pub gate: Gate,
+    /// What was done.
+    pub counters: Arc<Counters>,
+}
+
+impl Shared {
+    /// Whether content is taken in.
+    fn admit(&self) -> Result<(), WriteError> {
+        let counters = &self.counters;
+        match self.gate.trouble().map(WriteError::from) {
+            _ if self.packs.is_full() => {
+                Counters::add(&counters.refused_full, 1);
+                Err(WriteError::Full)
+            }
+            Some(error) => {
+                Counters::add(&counters.refused_degraded, 1);
+                Err(error)
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A blob that is being written. Dropped, it is given up: what has gone into packs by then is of no use to anyone and
@@ -90,9 +119,7 @@ pub struct Upload {
 impl Upload {
     /// Begins a blob of at most `limit` bytes that will have that id. `space` is recorded with it.
     pub fn new(shared: Arc<Shared>, id: BlobId, space: Uuid, limit: u64) -> Result<Self, UploadError> {
-        if shared.room.is_full() {
-            return Err(WriteError::Full.into());
-        }
+        shared.admit()?;
         Ok(Self {
             shared,
             id,
@@ -143,9 +170,11 @@ impl Upload {
                     hasher.update(piece);
                 }
                 let digest = expect(hasher.finalize())?;
-                let size = u32::try_from(self.size).map_err(|_| UploadError::TooLarge)?;
-                let chunk = Chunk { hash: digest, size };
-                let chunk = (size > 0).then_some(NewChunk { chunk, pieces });
+                let chunk = match size {
+                    0 => None,
+                    _ => Some(encode_small(&self.shared.encoding, digest, pieces).await?),
+                };
+                Counters::add(&self.shared.counters.small_bytes, size);
                 let chunks = chunk.iter().map(|new| new.chunk).collect();
                 (&self.shared.small_lane, chunk, digest, chunks)
             }
@@ -153,7 +182,7 @@ impl Upload {
                 let mut job = bulk.job.take().await?;
                 job.input = self.pieces.take();
                 job.is_last = true;
-                bulk.job = Work::start(job);
+                bulk.job = Work::start(job, &self.shared.encoding);
                 let mut job = bulk.job.take().await?;
                 let digest = expect(job.content.finalize())?;
                 self.bulk_chunks(&mut bulk, &mut job).await?;
@@ -163,8 +192,10 @@ impl Upload {
         let (answer, answered) = oneshot::channel();
         let blob = Some(Manifest::new(self.id, self.space, digest, chunks));
         let reply = Reply { ticket: self.ticket, answer: Some(answer) };
+        let (is_bulk, sent) = (chunk.is_none() && size > 0, Instant::now());
         lane.send(Entry { chunk, blob, reply, memory: self.memory }).await?;
         answered.await.map_err(|_| WriteError::Failed)??;
+        self.shared.counters.answered(is_bulk, sent.elapsed());
         Ok(Written { id: self.id, size, digest })
     }
 
@@ -200,14 +231,12 @@ impl Upload {
 
     /// Hands on what was received, once what was handed on before is cut.
     async fn advance(&mut self) -> Result<(), UploadError> {
-        if self.shared.room.is_full() {
-            return Err(WriteError::Full.into());
-        }
+        self.shared.admit()?;
         let Some(mut bulk) = self.bulk.take() else { return Ok(()) };
         let mut job = bulk.job.take().await?;
         self.bulk_chunks(&mut bulk, &mut job).await?;
         job.input = self.pieces.take();
-        bulk.job = Work::start(job);
+        bulk.job = Work::start(job, &self.shared.encoding);
         self.bulk = Some(bulk);
         Ok(())
     }
@@ -218,7 +247,7 @@ impl Upload {
         let mut job = bulk.job.take().await?;
         job.input = self.pieces.take();
         job.is_last = true;
-        bulk.job = Work::start(job);
+        bulk.job = Work::start(job, &self.shared.encoding);
         let mut job = bulk.job.take().await?;
         self.bulk_chunks(&mut bulk, &mut job).await?;
         bulk.job = Work::Ready(job);
@@ -236,6 +265,7 @@ impl Upload {
                 return Err(UploadError::TooLarge);
             }
             bulk.chunks.push(new.chunk);
+            Counters::add(&self.shared.counters.bulk_bytes, new.chunk.size.into());
             let size = usize::try_from(new.chunk.size).unwrap_or(usize::MAX);
             let memory = self.memory.as_mut().and_then(|memory| memory.split(size));
             let reply = Reply { ticket: self.ticket.clone(), answer: None };
@@ -243,6 +273,33 @@ impl Upload {
         }
         Ok(())
     }
+}
+
+/// Encodes a chunk, on another thread when that would keep others waiting.
+async fn encode_small(
+    encoding: &Arc<Encoding>,
+    hash: Hash,
+    pieces: Vec<Bytes>,
+) -> Result<NewChunk, WriteError> {
+    let draft = encoding.draft(Kind::Chunk, hash, pieces);
+    let encoded = if draft.is_quick() {
+        encoding.finish(draft)
+    } else {
+        let encoding = Arc::clone(encoding);
+        let work = tokio::task::spawn_blocking(move || encoding.finish(draft));
+        work.await.map_err(|error| crashed(&error))?
+    };
+    encoded.map(NewChunk::from).map_err(|error| unencoded(&error))
+}
+
+fn unencoded(error: &SealError) -> WriteError {
+    tracing::error!(%error, "cannot encode a chunk");
+    WriteError::Failed
+}
+
+fn crashed(error: &JoinError) -> WriteError {
+    tracing::error!(%error, "encoding content failed");
+    WriteError::Failed
 }
 
 async fn acquire(account: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, WriteError> {
@@ -262,14 +319,15 @@ struct Bulk {
 #[derive(Debug)]
 enum Work {
     Ready(Box<Job>),
-    Running(JoinHandle<Box<Job>>),
+    Running(JoinHandle<Result<Box<Job>, WriteError>>),
 }
 
 impl Work {
-    fn start(mut job: Box<Job>) -> Self {
+    fn start(mut job: Box<Job>, encoding: &Arc<Encoding>) -> Self {
+        let encoding = Arc::clone(encoding);
         Self::Running(tokio::task::spawn_blocking(move || {
-            job.run();
-            job
+            job.run(&encoding).map_err(|error| unencoded(&error))?;
+            Ok(job)
         }))
     }
 
@@ -277,10 +335,7 @@ impl Work {
     async fn take(&mut self) -> Result<Box<Job>, WriteError> {
         match std::mem::replace(self, Self::Ready(Box::default())) {
             Self::Ready(job) => Ok(job),
-            Self::Running(handle) => handle.await.map_err(|error| {
-                tracing::error!(%error, "cutting content failed");
-                WriteError::Failed
-            }),
+            Self::Running(handle) => handle.await.map_err(|error| crashed(&error))?,
         }
     }
 }
@@ -295,45 +350,42 @@ struct Job {
     /// Of the present chunk.
     hasher: Hasher,
     pieces: Vec<Bytes>,
-    len: usize,
     output: Vec<NewChunk>,
 }
 
 impl Job {
     /// One pass over the input, piece by piece, while each is in the processor's cache.
-    fn run(&mut self) {
+    fn run(&mut self, encoding: &Encoding) -> Result<(), SealError> {
         for mut piece in std::mem::take(&mut self.input) {
             self.content.update(&piece);
             while let Some(end) = self.cutter.scan(&piece) {
                 let rest = piece.split_off(end);
                 self.take(std::mem::replace(&mut piece, rest));
-                self.end_chunk();
+                self.end_chunk(encoding)?;
             }
             self.take(piece);
         }
         if std::mem::take(&mut self.is_last) {
             self.cutter.cut();
-            self.end_chunk();
+            self.end_chunk(encoding)?;
         }
+        Ok(())
     }
 
     fn take(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.hasher.update(&piece);
-            self.len += piece.len();
             self.pieces.push(piece);
         }
     }
 
-    fn end_chunk(&mut self) {
-        // No chunk exceeds 4 MiB.
-        if let (len @ 1.., pieces) = (std::mem::take(&mut self.len), std::mem::take(&mut self.pieces))
-            && let Ok(size) = u32::try_from(len)
-        {
-            let chunk = Chunk { hash: self.hasher.finalize(), size };
-            self.output.push(NewChunk { chunk, pieces });
+    fn end_chunk(&mut self, encoding: &Encoding) -> Result<(), SealError> {
+        let pieces = std::mem::take(&mut self.pieces);
+        if !pieces.is_empty() {
+            self.output.push(encoding.encode(Kind::Chunk, self.hasher.finalize(), pieces)?.into());
         }
         self.hasher.reset();
+        Ok(())
     }
 }
 
