@@ -3,6 +3,7 @@
 pub mod cut;
 pub mod manifest;
 pub mod record;
+pub mod segment;
 
 use std::fmt;
 

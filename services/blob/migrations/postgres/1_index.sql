@@ -31,3 +31,29 @@ CREATE TABLE blobs (
     position BIGINT NOT NULL,
     stored BIGINT NOT NULL
 );
+
+-- Uploads that can be resumed and are not finished.
+CREATE TABLE uploads (
+    -- That of the blob to be.
+    id TEXT NOT NULL PRIMARY KEY,
+    space TEXT NOT NULL,
+    -- The newest writer's; the highest number there is once the upload was given up.
+    epoch BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+CREATE INDEX uploads_by_space ON uploads (space);
+
+-- What is durable of them.
+CREATE TABLE segments (
+    upload TEXT NOT NULL,
+    -- Offset in the content.
+    start BIGINT NOT NULL,
+    -- Name and size of each chunk, as in a manifest.
+    chunks BYTEA NOT NULL,
+    -- Where the payload of the segment's record stands.
+    pack BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    stored BIGINT NOT NULL,
+    PRIMARY KEY (upload, start)
+);

@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | 0 | 4 | magic: `F5 48 52 0A` |
 //! | 4 | 1 | version of this format: 1 |
-//! | 5 | 1 | kind: 1 chunk, 2 manifest |
+//! | 5 | 1 | kind: 1 chunk, 2 manifest, 3 segment |
 //! | 6 | 1 | codec of the payload: 0 raw |
 //! | 7 | 1 | zero |
 //! | 8 | 4 | bytes of the payload as stored |
@@ -40,6 +40,8 @@ pub enum Kind {
     Chunk,
     /// The list of a blob's chunks: see [`manifest`](super::manifest).
     Manifest,
+    /// A part of an upload that can be resumed: see [`segment`](super::segment).
+    Segment,
 }
 
 /// How a payload is encoded.
@@ -93,6 +95,7 @@ impl Header {
         let kind = match self.kind {
             Kind::Chunk => 1,
             Kind::Manifest => 2,
+            Kind::Segment => 3,
         };
         let mut bytes = [0; HEADER_LEN];
         let mut fill = bytes.iter_mut();
@@ -123,6 +126,7 @@ impl Header {
             kind: match kind {
                 1 => Kind::Chunk,
                 2 => Kind::Manifest,
+                3 => Kind::Segment,
                 _ => return None,
             },
             codec: Codec::from_number(*codec)?,
@@ -199,7 +203,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_codecs_and_versions_are_not_guessed_at() {
-        for (at, value) in [(4, 2), (5, 0), (5, 3), (6, 1), (7, 1)] {
+        for (at, value) in [(4, 2), (5, 0), (5, 4), (6, 1), (7, 1)] {
             let (_, mut bytes) = header();
             bytes[at] = value;
             let checked: [u8; CHECKED] = bytes[..CHECKED].try_into().unwrap();

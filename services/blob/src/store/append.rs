@@ -12,11 +12,12 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::counters::Counters;
-use super::index::{BlobRow, ChunkRow, PackRow, Rows};
+use super::index::{BlobRow, ChunkRow, PackRow, Rows, SegmentRow};
 use super::lane::{Appended, Batch, Context, Entry, NewChunk, UNFLUSHED, Unflushed, WriteError};
 use super::pack::{HEADER_LEN, Location, PackId};
 use crate::domain::manifest::Manifest;
 use crate::domain::record::{self, Header, Kind, Salt};
+use crate::domain::segment::Segment;
 
 /// A batch is closed once it has this many bytes…
 const BATCH_BYTES: u64 = 16 << 20;
@@ -261,7 +262,7 @@ impl Appender {
                 entry.reply.fail(error);
                 continue;
             }
-            let mut rows = Appended { reply: entry.reply, chunk: None, blob: None };
+            let mut rows = Appended { reply: entry.reply, chunk: None, blob: None, segment: None };
             if let Some(chunk) = entry.chunk {
                 // The same chunk twice in a batch: both are kept, or neither.
                 if known.insert(chunk.chunk.hash) {
@@ -276,6 +277,7 @@ impl Appender {
                 rows.blob = Some(layout.blob(&manifest));
                 blobs += 1;
             }
+            rows.segment = entry.segment.map(|segment| layout.segment(segment));
             appended.push(rows);
         }
         let result = pack.append(&mut layout.pieces());
@@ -324,6 +326,13 @@ impl Layout {
         BlobRow { id: manifest.id(), size: manifest.size(), digest: manifest.digest(), manifest: location }
     }
 
+    fn segment(&mut self, segment: Segment) -> SegmentRow {
+        let payload = segment.encode();
+        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let header = Header::raw(Kind::Segment, size, blake3::hash(&payload));
+        SegmentRow { location: self.record(&header, payload, Vec::new()), segment }
+    }
+
     fn record(&mut self, header: &Header, payload: Vec<u8>, pieces: Vec<Bytes>) -> Location {
         let mut start = Vec::with_capacity(record::HEADER_LEN + payload.len());
         start.extend(header.encode(&self.salt, self.end));
@@ -350,7 +359,8 @@ fn entry_len(entry: &Entry) -> u64 {
     let header = record::HEADER_LEN as u64;
     let chunk = entry.chunk.as_ref().map_or(0, |new| header + u64::from(new.chunk.size));
     let blob = entry.blob.as_ref().map_or(0, |manifest| header + 128 + 36 * manifest.chunks().len() as u64);
-    chunk + blob
+    let segment = entry.segment.as_ref().map_or(0, |segment| header + segment.encoded_len() as u64);
+    chunk + blob + segment
 }
 
 fn kind(error: &io::Error) -> WriteError {

@@ -68,6 +68,7 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
                 entry.reply.fail(error);
             } else {
                 rows.blobs.extend(entry.blob);
+                rows.segments.extend(entry.segment);
                 replies.push(entry.reply);
             }
         }

@@ -3,11 +3,14 @@
 //! The packs are the truth; every row here can be found again by reading them. So a commit need not reach the disk before
 //! it is relied on, but what it speaks of must have.
 
+mod uploads;
+
 use std::collections::{HashMap, HashSet};
 
 use blake3::Hash;
 use holdall_sql::{Database, Migration, Migrations, Statement, Transient, Value, dynamic, sql, values};
 
+pub use self::uploads::{Progress, SegmentRow};
 use super::pack::{Location, PackId};
 use crate::domain::BlobId;
 use crate::domain::record::{Codec, Salt};
@@ -98,6 +101,8 @@ pub struct Rows {
     pub chunks: Vec<ChunkRow>,
     /// Blobs.
     pub blobs: Vec<BlobRow>,
+    /// Segments of uploads, in the order in which they were written.
+    pub segments: Vec<SegmentRow>,
 }
 
 /// The index.
@@ -117,8 +122,8 @@ impl Index {
         &self.database
     }
 
-    /// Adds `rows`: first chunks, then blobs, then how far packs are indexed. A blob or sound chunk that is there already stays
-    /// as it is; a damaged chunk is replaced.
+    /// Adds `rows`: first chunks, then blobs and segments of uploads, then how far packs are indexed. A blob or sound chunk that
+    /// is there already stays as it is; a damaged chunk is replaced, and so is a segment that starts at the same offset.
     ///
     /// After an error some rows may be there, in this order. What they say is true all the same.
     pub async fn add(&self, rows: &Rows) -> Result<(), Error> {
@@ -158,6 +163,7 @@ impl Index {
                 "ON CONFLICT (id) DO NOTHING",
             ));
         }
+        statements.extend(uploads::statements(&rows.segments)?);
         for packs in rows.packs.chunks(MAX_ROWS) {
             let values =
                 packs.iter().map(|pack| Ok([pack.id.0.into(), pack.salt.into(), number(pack.indexed_to)?]));

@@ -22,9 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::append::{Appender, OpenPack};
 use super::counters::Counters;
 use super::flush;
-use super::index::{BlobRow, ChunkRow, Index, PackRow};
+use super::index::{BlobRow, ChunkRow, Index, PackRow, SegmentRow};
 use super::pack::{PackDir, PackId};
 use crate::domain::manifest::{Chunk, Manifest};
+use crate::domain::segment::Segment;
 
 /// Bytes that a lane writes ahead of its flusher: what the flush before an answer may have to wait for, at most.
 pub(super) const UNFLUSHED: u32 = 64 << 20;
@@ -72,6 +73,8 @@ pub struct Entry {
     pub chunk: Option<NewChunk>,
     /// A blob to be there, whose chunks are in this entry or were in earlier ones.
     pub blob: Option<Manifest>,
+    /// A segment of an upload to be there, whose chunks are likewise.
+    pub segment: Option<Segment>,
     /// Whose upload it is.
     pub reply: Reply,
     /// The memory that the bytes take; given back once they are written.
@@ -114,6 +117,8 @@ pub struct Appended {
     pub chunk: Option<ChunkRow>,
     /// The blob that was written for it.
     pub blob: Option<BlobRow>,
+    /// The segment that was written for it.
+    pub segment: Option<SegmentRow>,
 }
 
 /// Entries that were written together.

@@ -81,10 +81,11 @@ async fn recover_pack(
         let (scanned, rows, is_done) = blocking(move || {
             let mut scanner = scanner;
             let mut rows = Rows::default();
-            while rows.chunks.len() + rows.blobs.len() < ROWS {
+            while rows.chunks.len() + rows.blobs.len() + rows.segments.len() < ROWS {
                 match scanner.next()? {
                     Some(Found::Chunk(chunk)) => rows.chunks.push(chunk),
                     Some(Found::Blob(blob)) => rows.blobs.push(blob),
+                    Some(Found::Segment(segment)) => rows.segments.push(segment),
                     None => return Ok((scanner, rows, true)),
                 }
             }
@@ -92,7 +93,7 @@ async fn recover_pack(
         })
         .await?;
         scanner = scanned;
-        records += rows.chunks.len() + rows.blobs.len();
+        records += rows.chunks.len() + rows.blobs.len() + rows.segments.len();
         let indexed_to = if is_done { len } else { scanner.position() };
         index.add(&Rows { packs: vec![PackRow { id, salt, indexed_to }], ..rows }).await?;
         if is_done {

@@ -4,21 +4,24 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::index::{BlobRow, ChunkRow};
+use super::index::{BlobRow, ChunkRow, SegmentRow};
 use super::pack::{Location, PackId};
 use crate::domain::manifest::Manifest;
 use crate::domain::record::{self, Header, Kind, MAGIC, Salt};
+use crate::domain::segment::Segment;
 
 /// Bytes looked through at a time for the next record.
 const WINDOW: usize = 1 << 20;
 
 /// A sound record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A chunk whose bytes match its name.
     Chunk(ChunkRow),
     /// A blob with a manifest that can be read.
     Blob(BlobRow),
+    /// A segment of an upload that can be read.
+    Segment(SegmentRow),
 }
 
 /// Reads a pack from some record on.
@@ -105,6 +108,9 @@ impl Scanner {
                     manifest: location,
                 })
             }),
+            Kind::Segment => {
+                Segment::decode(&self.payload).map(|segment| Found::Segment(SegmentRow { segment, location }))
+            }
         })
     }
 

@@ -5,6 +5,7 @@
 mod crash;
 mod damage;
 mod failure;
+mod resume;
 mod slow;
 
 use std::fs::{File, OpenOptions};
@@ -40,6 +41,7 @@ impl Home {
             reserve: Some(0),
             small_memory: 8 << 20,
             bulk_memory: 64 << 20,
+            max_uploads: 100,
             reading: Limits { memory: 64 << 20, chunk_cache: 1 << 20, blob_cache: 1 << 20, open_packs: 16 },
         };
         Self { dir, settings }

@@ -1,8 +1,11 @@
 //! What the index promises, on every engine.
 
 use holdall_sql::testing;
+use uuid::Uuid;
 
 use super::*;
+use crate::domain::manifest::Chunk;
+use crate::domain::segment::Segment;
 
 fn chunk(name: u8, pack: i64) -> ChunkRow {
     let location = Location { pack: PackId(pack), position: 1 << 40, stored: u32::MAX };
@@ -40,6 +43,7 @@ async fn what_was_added_is_found() {
             packs: vec![pack(1, 100), pack(2, 1 << 41)],
             chunks: vec![first, second],
             blobs: vec![blob(single, first.hash), blob(multi, other)],
+            ..Rows::default()
         };
         index.add(&rows).await.unwrap();
 
@@ -62,6 +66,7 @@ async fn adding_again_changes_nothing_but_how_far_a_pack_is_indexed() {
             packs: vec![pack(1, 100)],
             chunks: vec![chunk(1, 1)],
             blobs: vec![blob(id, chunk(1, 1).hash)],
+            ..Rows::default()
         };
         index.add(&rows).await.unwrap();
         let again = Rows {
@@ -69,6 +74,7 @@ async fn adding_again_changes_nothing_but_how_far_a_pack_is_indexed() {
             // Twice in one transaction, too.
             chunks: vec![chunk(1, 2), chunk(1, 4)],
             blobs: vec![blob(id, chunk(2, 1).hash), blob(id, chunk(3, 1).hash)],
+            ..Rows::default()
         };
         index.add(&again).await.unwrap();
         assert_eq!(index.packs().await.unwrap(), again.packs);
@@ -123,5 +129,60 @@ async fn many_rows_at_once() {
         index.add(&Rows { chunks, ..Rows::default() }).await.unwrap();
         assert_eq!(index.known(&hashes).await.unwrap().len(), 1_000);
         assert_eq!(index.locate(&hashes).await.unwrap().len(), 1_000);
+    }
+}
+
+fn segment(upload: BlobId, epoch: i64, start: u64, sizes: &[u32]) -> SegmentRow {
+    let chunks = sizes.iter().map(|size| Chunk { hash: blake3::hash(&size.to_le_bytes()), size: *size });
+    let (space, chunks) = (Uuid::from_u128(5), chunks.collect());
+    let location = Location { pack: PackId(1), position: 64, stored: 100 };
+    SegmentRow { segment: Segment { upload, space, epoch, start, expires_at: 1000, chunks }, location }
+}
+
+#[tokio::test]
+async fn segments_make_a_chain_of_which_the_latest_count() {
+    for (database, index) in indexes().await {
+        let engine = database.dialect();
+        let (first, second) = (BlobId::new(1), BlobId::new(2));
+        let add = async |segments| index.add(&Rows { segments, ..Rows::default() }).await.unwrap();
+        let sizes = async |upload| {
+            let progress = index.progress(upload).await.unwrap();
+            (progress.epoch, progress.chunks.iter().map(|chunk| chunk.size).collect::<Vec<_>>())
+        };
+        assert_eq!(sizes(first).await, (None, vec![]), "{engine:?}");
+        add(vec![segment(first, 2, 0, &[])]).await;
+        assert_eq!(sizes(first).await, (Some(2), vec![]));
+        // All in one transaction, as when an index is made anew.
+        add(vec![
+            segment(first, 3, 0, &[5, 6]),
+            segment(second, 1, 0, &[7]),
+            segment(first, 3, 11, &[9, 9]),
+            segment(first, 4, 11, &[1]),
+            segment(first, 4, 12, &[2]),
+        ])
+        .await;
+        assert_eq!(sizes(first).await, (Some(4), vec![5, 6, 1, 2]), "{engine:?}");
+        assert_eq!(sizes(second).await, (Some(1), vec![7]));
+        // Again, from older ones on: nothing changes in the end.
+        add(vec![segment(first, 3, 11, &[9, 9])]).await;
+        add(vec![segment(first, 4, 11, &[1]), segment(first, 4, 12, &[2])]).await;
+        assert_eq!(sizes(first).await, (Some(4), vec![5, 6, 1, 2]), "{engine:?}");
+
+        let space = Uuid::from_u128(5);
+        assert_eq!(index.count_uploads(space).await.unwrap(), 2);
+        assert_eq!(index.count_uploads(Uuid::nil()).await.unwrap(), 0);
+        assert_eq!(index.ended_uploads(999, None, 9).await.unwrap(), []);
+        assert_eq!(index.ended_uploads(1000, None, 1).await.unwrap(), [first]);
+        assert_eq!(index.ended_uploads(1000, Some(first), 9).await.unwrap(), [second]);
+        index.add(&Rows { blobs: vec![blob(first, chunk(1, 1).hash)], ..Rows::default() }).await.unwrap();
+        assert_eq!(index.ended_uploads(0, None, 9).await.unwrap(), [first]);
+        add(vec![segment(second, i64::MAX, 7, &[])]).await;
+        assert_eq!(index.count_uploads(space).await.unwrap(), 0, "finished and given up");
+        index.forget_segments(second).await.unwrap();
+        assert_eq!(sizes(second).await, (Some(i64::MAX), vec![]));
+        for upload in [first, second] {
+            index.forget_upload(upload).await.unwrap();
+            assert_eq!(sizes(upload).await, (None, vec![]));
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::scan::{Found, Scanner};
 
 /// A copy of a store's folder as it is at this moment, with the index as old as `index`.
-fn copy(home: &Home, with_index: bool) -> Home {
+pub(super) fn copy(home: &Home, with_index: bool) -> Home {
     let mut copy = Home::new();
     copy.settings = Settings { packs: copy.dir.path().join("packs"), ..home.settings.clone() };
     std::fs::create_dir(&copy.settings.packs).unwrap();

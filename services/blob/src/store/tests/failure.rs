@@ -57,6 +57,7 @@ impl Rig {
         let entry = Entry {
             chunk: Some(NewChunk { chunk, pieces: vec![Bytes::from_static(content)] }),
             blob: is_last.then(manifest),
+            segment: None,
             reply: Reply { ticket: ticket.clone(), answer: Some(answer) },
             memory: None,
         };
@@ -155,8 +156,8 @@ async fn a_failed_upload_takes_no_chunk_from_another() {
     Reply { ticket: first.ticket.clone(), answer: None }.fail(WriteError::Failed);
     let second = Reply { ticket: Ticket::default(), answer: Some(answer) };
     let entries = vec![
-        Appended { reply: first, chunk: Some(chunk), blob: None },
-        Appended { reply: second, chunk: None, blob: Some(blob) },
+        Appended { reply: first, chunk: Some(chunk), blob: None, segment: None },
+        Appended { reply: second, chunk: None, blob: Some(blob), segment: None },
     ];
     let (flushed, to_commit) = mpsc::channel(1);
     let pack = PackRow { id: PackId(1), salt: [1; 32], indexed_to: 300 };
