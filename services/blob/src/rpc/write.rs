@@ -35,13 +35,15 @@ pub(super) async fn write(rpc: &Rpc, mut stream: Streaming<WriteRequest>) -> Res
             None => return Err(Error::Truncated),
         }
     };
+    // Counted from before the blob is there: whoever collects what is not used waits for longer than that.
+    let least = rpc.clock.now().saturating_add(RECEIPT_LIFETIME);
     let written = upload.finish(finish.size, digest(&finish.digest)?).await?;
     let receipt = Receipt {
         blob_id: id.to_string(),
         size: written.size,
         digest: Bytes::copy_from_slice(written.digest.as_bytes()),
         space_id: grant.space_id,
-        expires_at_us: grant.expires_at_us.max(rpc.clock.now().saturating_add(RECEIPT_LIFETIME)),
+        expires_at_us: grant.expires_at_us.max(least),
         upload_id: grant.upload_id,
     };
     Ok(WriteResponse { receipt: rpc.keys.seal(&receipt), size: receipt.size, digest: receipt.digest })

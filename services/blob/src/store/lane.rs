@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::append::{Appender, OpenPack};
 use super::counters::Counters;
 use super::flush;
-use super::index::{BlobRow, ChunkRow, Index, PackRow};
+use super::index::{ChunkRow, Index, NewBlob, PackRow};
 use super::pack::{PackDir, PackId};
 use crate::domain::manifest::{Chunk, Manifest};
 
@@ -113,7 +113,7 @@ pub struct Appended {
     /// The chunk that was written for it.
     pub chunk: Option<ChunkRow>,
     /// The blob that was written for it.
-    pub blob: Option<BlobRow>,
+    pub blob: Option<NewBlob>,
 }
 
 /// Entries that were written together.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::index::{BlobRow, ChunkRow};
+use super::index::{ChunkRow, NewBlob};
 use super::pack::{Location, PackId};
 use crate::domain::manifest::Manifest;
 use crate::domain::record::{self, Header, Kind, MAGIC, Salt};
@@ -13,12 +13,12 @@ use crate::domain::record::{self, Header, Kind, MAGIC, Salt};
 const WINDOW: usize = 1 << 20;
 
 /// A sound record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A chunk whose bytes match its name.
     Chunk(ChunkRow),
     /// A blob with a manifest that can be read.
-    Blob(BlobRow),
+    Blob(NewBlob),
 }
 
 /// Reads a pack from some record on.
@@ -97,14 +97,9 @@ impl Scanner {
                 location,
                 codec: header.codec,
             })),
-            Kind::Manifest => Manifest::decode(&self.payload).map(|manifest| {
-                Found::Blob(BlobRow {
-                    id: manifest.id(),
-                    size: manifest.size(),
-                    digest: manifest.digest(),
-                    manifest: location,
-                })
-            }),
+            Kind::Manifest => {
+                Manifest::decode(&self.payload).map(|manifest| Found::Blob(NewBlob::new(&manifest, location)))
+            }
         })
     }
 
