@@ -75,6 +75,12 @@ impl Manifest {
         self.id
     }
 
+    /// The space that the blob was written for; nil when it has no UUID.
+    #[must_use]
+    pub fn space(&self) -> Uuid {
+        self.space
+    }
+
     /// BLAKE3-256 of the content.
     #[must_use]
     pub fn digest(&self) -> Hash {

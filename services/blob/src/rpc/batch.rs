@@ -157,8 +157,9 @@ async fn write_file(rpc: &Rpc, grant: &WriteGrant, file: BatchFile) -> Result<Wr
     let (size, digest) = (file.data.len() as u64, digest("digest", &file.digest)?);
     let mut upload = rpc.store.upload(BlobId::new(rpc.clock.now()), space(grant), grant.max_size)?;
     upload.push(file.data).await?;
+    let now = rpc.clock.now();
     let written = upload.finish(size, digest).await?;
-    Ok(rpc.receipt(grant, &written))
+    Ok(rpc.receipt(grant, &written, now))
 }
 
 fn result(written: Result<WriteResponse, Error>) -> BatchResult {

@@ -18,14 +18,15 @@ impl Rpc {
         Ok(self.keys.open(sealed, self.clock.now())?)
     }
 
-    /// The answer to whoever wrote a blob under that grant.
-    pub(super) fn receipt(&self, grant: &WriteGrant, written: &Written) -> WriteResponse {
+    /// The answer to whoever wrote a blob under that grant. `now` is a time before the blob was there: whoever collects what
+    /// is not used waits for longer than a receipt is good from then on.
+    pub(super) fn receipt(&self, grant: &WriteGrant, written: &Written, now: i64) -> WriteResponse {
         let receipt = Receipt {
             blob_id: written.id.to_string(),
             size: written.size,
             digest: Bytes::copy_from_slice(written.digest.as_bytes()),
             space_id: grant.space_id.clone(),
-            expires_at_us: grant.expires_at_us.max(self.clock.now().saturating_add(RECEIPT_LIFETIME)),
+            expires_at_us: grant.expires_at_us.max(now.saturating_add(RECEIPT_LIFETIME)),
             upload_id: grant.upload_id.clone(),
         };
         WriteResponse { receipt: self.keys.seal(&receipt), size: receipt.size, digest: receipt.digest }

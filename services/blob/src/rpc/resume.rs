@@ -106,8 +106,9 @@ async fn receive(
 pub(super) async fn finish(rpc: &Rpc, request: &FinishUploadRequest) -> Result<FinishUploadResponse, Error> {
     let (terms, grant) = open(rpc, &request.handle)?;
     let digest = digest("digest", &request.digest)?;
+    let now = rpc.clock.now();
     let written = rpc.store.finish_upload(&terms, request.epoch, request.size, digest).await?;
-    let WriteResponse { receipt, size, digest } = rpc.receipt(&grant, &written);
+    let WriteResponse { receipt, size, digest } = rpc.receipt(&grant, &written, now);
     Ok(FinishUploadResponse { receipt, size, digest })
 }
 

@@ -27,8 +27,9 @@ pub(super) async fn write(rpc: &Rpc, mut stream: Streaming<WriteRequest>) -> Res
             None => return Err(Error::Truncated),
         }
     };
+    let now = rpc.clock.now();
     let written = upload.finish(finish.size, digest("finish.digest", &finish.digest)?).await?;
-    Ok(rpc.receipt(&grant, &written))
+    Ok(rpc.receipt(&grant, &written, now))
 }
 
 fn open(rpc: &Rpc, header: &WriteHeader) -> Result<WriteGrant, Error> {

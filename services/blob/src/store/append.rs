@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::counters::Counters;
-use super::index::{BlobRow, ChunkRow, PackRow, Rows, SegmentRow};
+use super::index::{ChunkRow, NewBlob, PackRow, Rows, SegmentRow};
 use super::lane::{Appended, Batch, Context, Entry, NewChunk, UNFLUSHED, Unflushed, WriteError};
 use super::pack::{HEADER_LEN, Location, PackId};
 use crate::domain::manifest::Manifest;
@@ -318,12 +318,12 @@ impl Layout {
         ChunkRow { hash: header.hash, size: header.size, location, codec: header.codec }
     }
 
-    fn blob(&mut self, manifest: &Manifest) -> BlobRow {
+    fn blob(&mut self, manifest: &Manifest) -> NewBlob {
         let payload = manifest.encode();
         let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         let header = Header::raw(Kind::Manifest, size, blake3::hash(&payload));
         let location = self.record(&header, payload, Vec::new());
-        BlobRow { id: manifest.id(), size: manifest.size(), digest: manifest.digest(), manifest: location }
+        NewBlob::new(manifest, location)
     }
 
     fn segment(&mut self, segment: Segment) -> SegmentRow {

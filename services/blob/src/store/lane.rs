@@ -22,8 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::append::{Appender, OpenPack};
 use super::counters::Counters;
 use super::flush;
-use super::index::{BlobRow, ChunkRow, Index, PackRow, SegmentRow};
+use super::index::{ChunkRow, Index, NewBlob, PackRow, SegmentRow};
 use super::pack::{PackDir, PackId};
+use crate::domain::BlobId;
 use crate::domain::manifest::{Chunk, Manifest};
 use crate::domain::segment::Segment;
 
@@ -116,9 +117,17 @@ pub struct Appended {
     /// The chunk that was written for it.
     pub chunk: Option<ChunkRow>,
     /// The blob that was written for it.
-    pub blob: Option<BlobRow>,
+    pub blob: Option<NewBlob>,
     /// The segment that was written for it.
     pub segment: Option<SegmentRow>,
+}
+
+impl Appended {
+    /// The blob or upload that it makes, or adds to.
+    pub fn subject(&self) -> Option<BlobId> {
+        let upload = || Some(self.segment.as_ref()?.segment.upload);
+        self.blob.as_ref().map(|blob| blob.row.id).or_else(upload)
+    }
 }
 
 /// Entries that were written together.

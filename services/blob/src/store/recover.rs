@@ -2,7 +2,7 @@
 //!
 //! Only the ends of the packs that were being written are read, unless the index is new: then all packs are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -18,19 +18,26 @@ const ROWS: usize = 4096;
 pub async fn recover(packs: &Arc<PackDir>, index: &Index) -> Result<PackId, OpenError> {
     let mut known: HashMap<PackId, PackRow> =
         index.packs().await?.into_iter().map(|pack| (pack.id, pack)).collect();
-    let mut last = known.keys().copied().max().unwrap_or(PackId(0));
-    for id in blocking({
+    let retired: HashSet<PackId> = index.retired_packs().await?.into_iter().map(|(id, _)| id).collect();
+    let found = blocking({
         let packs = Arc::clone(packs);
         move || packs.list()
     })
-    .await?
-    {
-        last = last.max(id);
-        recover_pack(packs, index, id, known.remove(&id)).await?;
-    }
-    for id in known.into_keys() {
-        let chunks = index.damage_beyond(id, 0).await?;
+    .await?;
+    let all = known.keys().chain(&retired).chain(&found);
+    let last = all.copied().max().unwrap_or(PackId(0));
+    // First what is missing: the rest may hold copies that take its place.
+    for id in known.keys().filter(|id| !found.contains(id)) {
+        let chunks = index.damage_beyond(*id, 0).await?;
         tracing::error!(pack = %id, chunks, "a pack is missing: its chunks cannot be read");
+    }
+    for &id in &found {
+        if !retired.contains(&id) {
+            recover_pack(packs, index, id, known.remove(&id)).await?;
+        }
+    }
+    for id in retired.into_iter().filter(|id| !found.contains(id)) {
+        index.forget(id).await?;
     }
     Ok(last)
 }
@@ -81,7 +88,7 @@ async fn recover_pack(
         let (scanned, rows, is_done) = blocking(move || {
             let mut scanner = scanner;
             let mut rows = Rows::default();
-            while rows.chunks.len() + rows.blobs.len() + rows.segments.len() < ROWS {
+            while rows.count() < ROWS {
                 match scanner.next()? {
                     Some(Found::Chunk(chunk)) => rows.chunks.push(chunk),
                     Some(Found::Blob(blob)) => rows.blobs.push(blob),
@@ -95,7 +102,7 @@ async fn recover_pack(
         scanner = scanned;
         records += rows.chunks.len() + rows.blobs.len() + rows.segments.len();
         let indexed_to = if is_done { len } else { scanner.position() };
-        index.add(&Rows { packs: vec![PackRow { id, salt, indexed_to }], ..rows }).await?;
+        index.replay(&Rows { packs: vec![PackRow { id, salt, indexed_to }], ..rows }).await?;
         if is_done {
             tracing::info!(pack = %id, from, until = len, records, "the end of a pack was indexed");
             return Ok(());

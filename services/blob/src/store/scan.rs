@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::index::{BlobRow, ChunkRow, SegmentRow};
+use super::index::{ChunkRow, NewBlob, SegmentRow};
 use super::pack::{Location, PackId};
 use crate::domain::manifest::Manifest;
 use crate::domain::record::{self, Header, Kind, MAGIC, Salt};
@@ -19,7 +19,7 @@ pub enum Found {
     /// A chunk whose bytes match its name.
     Chunk(ChunkRow),
     /// A blob with a manifest that can be read.
-    Blob(BlobRow),
+    Blob(NewBlob),
     /// A segment of an upload that can be read.
     Segment(SegmentRow),
 }
@@ -100,14 +100,9 @@ impl Scanner {
                 location,
                 codec: header.codec,
             })),
-            Kind::Manifest => Manifest::decode(&self.payload).map(|manifest| {
-                Found::Blob(BlobRow {
-                    id: manifest.id(),
-                    size: manifest.size(),
-                    digest: manifest.digest(),
-                    manifest: location,
-                })
-            }),
+            Kind::Manifest => {
+                Manifest::decode(&self.payload).map(|manifest| Found::Blob(NewBlob::new(&manifest, location)))
+            }
             Kind::Segment => {
                 Segment::decode(&self.payload).map(|segment| Found::Segment(SegmentRow { segment, location }))
             }

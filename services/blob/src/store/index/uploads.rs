@@ -1,11 +1,13 @@
 //! Uploads that can be resumed: which there are, and how far they have come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use holdall_sql::{Statement, sql};
+use blake3::Hash;
+use holdall_sql::{Transaction, sql};
 use uuid::Uuid;
 
-use super::{Error, Index, MAX_ROWS, location, natural, number, upsert};
+use super::write::{MAX_ROWS, insert_refs, upsert};
+use super::{Error, Index, blob_id, location, natural, number};
 use crate::domain::BlobId;
 use crate::domain::manifest::{Chunk, decode_chunks, encode_chunks};
 use crate::domain::segment::Segment;
@@ -29,13 +31,14 @@ pub struct Progress {
     pub chunks: Vec<Chunk>,
 }
 
-/// The statements that add `rows`. Of two segments that start at the same offset the later one stays.
-pub(super) fn statements(rows: &[SegmentRow]) -> Result<Vec<Statement>, Error> {
+/// Adds segments, and that their uploads need their chunks. Of two that start at the same offset the later one stays.
+pub(super) async fn insert_segments(tx: &mut Transaction, rows: &[&SegmentRow]) -> Result<(), Error> {
     // A statement may not meet the same row twice.
     let mut uploads = BTreeMap::new();
     let mut segments = BTreeMap::new();
-    for row in rows {
+    for &row in rows {
         let segment = &row.segment;
+        insert_refs(tx, segment.upload, segment.chunks.iter().map(|chunk| &chunk.hash)).await?;
         let newest = uploads.entry(segment.upload).or_insert(segment);
         if segment.epoch > newest.epoch {
             *newest = segment;
@@ -44,7 +47,6 @@ pub(super) fn statements(rows: &[SegmentRow]) -> Result<Vec<Statement>, Error> {
             segments.insert((segment.upload, segment.start), row);
         }
     }
-    let mut statements = Vec::new();
     for uploads in uploads.into_values().collect::<Vec<_>>().chunks(MAX_ROWS) {
         let values = uploads.iter().map(|segment| {
             [
@@ -54,11 +56,12 @@ pub(super) fn statements(rows: &[SegmentRow]) -> Result<Vec<Statement>, Error> {
                 segment.expires_at.into(),
             ]
         });
-        statements.push(upsert(
+        let statement = upsert(
             "INSERT INTO uploads (id, space, epoch, expires_at)",
             values.collect(),
             "ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch WHERE uploads.epoch < excluded.epoch",
-        ));
+        );
+        statement.execute(&mut *tx).await?;
     }
     for segments in segments.into_values().collect::<Vec<_>>().chunks(MAX_ROWS) {
         let values = segments.iter().map(|row| {
@@ -68,17 +71,35 @@ pub(super) fn statements(rows: &[SegmentRow]) -> Result<Vec<Statement>, Error> {
             let upload = row.segment.upload.to_string().into();
             Ok([upload, number(row.segment.start)?, chunks.into(), pack, position, stored])
         });
-        statements.push(upsert(
+        let statement = upsert(
             "INSERT INTO segments (upload, start, chunks, pack, position, stored)",
             values.collect::<Result<_, Error>>()?,
             "ON CONFLICT (upload, start) DO UPDATE SET chunks = excluded.chunks, pack = excluded.pack, \
              position = excluded.position, stored = excluded.stored",
-        ));
+        );
+        statement.execute(&mut *tx).await?;
     }
-    Ok(statements)
+    Ok(())
 }
 
 impl Index {
+    /// Adds those segments whose chunks are all there and sound; returns the uploads of the others. `added` are chunks that the
+    /// transaction has added.
+    pub(super) async fn add_segments(
+        &self,
+        tx: &mut Transaction,
+        rows: &[SegmentRow],
+        added: HashSet<Hash>,
+    ) -> Result<Vec<BlobId>, Error> {
+        let all = rows.iter().flat_map(|row| &row.segment.chunks).map(|chunk| chunk.hash);
+        let present = self.present(tx, all, added).await?;
+        let is_complete =
+            |row: &&SegmentRow| row.segment.chunks.iter().all(|chunk| present.contains(&chunk.hash));
+        let (complete, incomplete): (Vec<_>, Vec<_>) = rows.iter().partition(is_complete);
+        insert_segments(tx, &complete).await?;
+        Ok(incomplete.into_iter().map(|row| row.segment.upload).collect())
+    }
+
     /// How far an upload has come.
     pub async fn progress(&self, upload: BlobId) -> Result<Progress, Error> {
         let id = upload.to_string();
@@ -130,25 +151,33 @@ impl Index {
         .bind(i64::from(limit))
         .fetch_all(self.database())
         .await?;
-        rows.iter()
-            .map(|row| BlobId::parse(&row.get::<String>(0)?).ok_or(Error::Unexpected("upload")))
-            .collect()
+        rows.iter().map(|row| blob_id(&row.get::<String>(0)?)).collect()
     }
 
-    /// Forgets the segments of an upload.
+    /// Forgets the segments of an upload. What they needed is needed by its blob, if there is one, or not at all.
     pub async fn forget_segments(&self, upload: BlobId) -> Result<(), Error> {
-        let id = upload.to_string();
-        sql("DELETE FROM segments WHERE upload = $1").bind(id).execute(self.database()).await?;
-        Ok(())
-    }
-
-    /// Forgets an upload.
-    pub async fn forget_upload(&self, upload: BlobId) -> Result<(), Error> {
         let mut tx = self.database().begin().await?;
-        for text in ["DELETE FROM segments WHERE upload = $1", "DELETE FROM uploads WHERE id = $1"] {
-            sql(text).bind(upload.to_string()).execute(&mut tx).await?;
-        }
+        forget_segments(&mut tx, upload).await?;
         tx.commit().await?;
         Ok(())
     }
+
+    /// Forgets an upload, with its segments.
+    pub async fn forget_upload(&self, upload: BlobId) -> Result<(), Error> {
+        let mut tx = self.database().begin().await?;
+        forget_segments(&mut tx, upload).await?;
+        sql("DELETE FROM uploads WHERE id = $1").bind(upload.to_string()).execute(&mut tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+async fn forget_segments(tx: &mut Transaction, upload: BlobId) -> Result<(), Error> {
+    for text in [
+        "DELETE FROM segments WHERE upload = $1",
+        "DELETE FROM refs WHERE blob = $1 AND NOT EXISTS (SELECT 1 FROM blobs WHERE id = $1)",
+    ] {
+        sql(text).bind(upload.to_string()).execute(&mut *tx).await?;
+    }
+    Ok(())
 }

@@ -110,10 +110,10 @@ async fn a_torn_end_harms_nothing_before_it() {
         while let Some(record) = scanner.next().unwrap() {
             found.push(record);
         }
-        let is_last = |record: &Found| matches!(record, Found::Blob(blob) if blob.id == last);
+        let is_last = |record: &Found| matches!(record, Found::Blob(blob) if blob.row.id == last);
         assert_eq!(found.iter().any(is_last), len == whole.len(), "length {len}");
         assert!(found.len() >= 2, "length {len}");
-        assert!(matches!(found[..2], [Found::Chunk(_), Found::Blob(blob)] if blob.id == first));
+        assert!(matches!(&found[..2], [Found::Chunk(_), Found::Blob(blob)] if blob.row.id == first));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::record::Codec;
 use crate::store::append::{Appender, OpenPack};
-use crate::store::index::{BlobRow, ChunkRow, PackRow};
+use crate::store::index::{BlobRow, ChunkRow, NewBlob, PackRow};
 use crate::store::lane::{Appended, Batch, Entry, NewChunk, Reply, Ticket};
 use crate::store::pack::Location;
 
@@ -149,6 +149,7 @@ async fn a_failed_upload_takes_no_chunk_from_another() {
     let chunk = ChunkRow { hash, size: 3, location: location(128), codec: Codec::Raw };
     let id = BlobId::new(1);
     let blob = BlobRow { id, size: 3, digest: hash, manifest: location(200) };
+    let new = NewBlob { row: blob, space: Uuid::nil(), chunks: vec![hash] };
 
     // Both want the same chunk, which was written once, for the first of them.
     let (answer, answered) = tokio::sync::oneshot::channel();
@@ -157,7 +158,7 @@ async fn a_failed_upload_takes_no_chunk_from_another() {
     let second = Reply { ticket: Ticket::default(), answer: Some(answer) };
     let entries = vec![
         Appended { reply: first, chunk: Some(chunk), blob: None, segment: None },
-        Appended { reply: second, chunk: None, blob: Some(blob), segment: None },
+        Appended { reply: second, chunk: None, blob: Some(new), segment: None },
     ];
     let (flushed, to_commit) = mpsc::channel(1);
     let pack = PackRow { id: PackId(1), salt: [1; 32], indexed_to: 300 };
