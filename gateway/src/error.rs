@@ -119,7 +119,11 @@ fn of_reason(reason: Reason) -> Code {
         Reason::NotAFile => Code::NotAFile,
         Reason::RootImmutable => Code::RootImmutable,
         Reason::NotTrashed => Code::NotTrashed,
-        Reason::PreconditionFailed => Code::PreconditionFailed,
+        Reason::PreconditionFailed
+        | Reason::UploadFenced
+        | Reason::UploadBusy
+        | Reason::UploadComplete
+        | Reason::OffsetMismatch => Code::PreconditionFailed,
         Reason::InvalidName => Code::InvalidName,
         Reason::InvalidPath => Code::InvalidPath,
         Reason::InvalidAccount => Code::InvalidAccount,
@@ -131,7 +135,7 @@ fn of_reason(reason: Reason) -> Code {
         Reason::RangeNotSatisfiable => Code::RangeNotSatisfiable,
         Reason::QuotaExceeded => Code::QuotaExceeded,
         Reason::TooLarge => Code::TooLarge,
-        Reason::RateLimited => Code::RateLimited,
+        Reason::RateLimited | Reason::TooManyUploads => Code::RateLimited,
         Reason::Overloaded => Code::Overloaded,
         Reason::StorageFull => Code::StorageFull,
         Reason::Unavailable => Code::Unavailable,

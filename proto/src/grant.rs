@@ -4,6 +4,8 @@
 //! metadata's permission, a receipt is blob's word; both travel through the client or the gateway, which can neither
 //! make nor change one.
 //!
+//! With the same key blob seals the handles of uploads that can be resumed: they carry all that it has to know of one.
+//!
 //! The same envelope, under a key that the gateway and auth share, proves the right to act for others.
 //!
 //! # Envelope, version 1
@@ -24,7 +26,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::auth::v1::Delegation;
-use crate::blob::v1::{ReadGrant, Receipt, WriteGrant};
+use crate::blob::v1::{ReadGrant, Receipt, UploadHandle, WriteGrant};
 
 const FORMAT: u8 = 1;
 const KEY_ID_LEN: usize = 4;
@@ -41,6 +43,8 @@ pub enum Kind {
     Receipt,
     /// [`ReadGrant`].
     ReadGrant,
+    /// [`UploadHandle`].
+    UploadHandle,
     /// [`Delegation`].
     Delegation,
 }
@@ -52,6 +56,7 @@ impl Kind {
             Self::WriteGrant => "holdall.blob.v1.WriteGrant 2026-11 mac",
             Self::Receipt => "holdall.blob.v1.Receipt 2026-11 mac",
             Self::ReadGrant => "holdall.blob.v1.ReadGrant 2026-11 mac",
+            Self::UploadHandle => "holdall.blob.v1.UploadHandle 2026-11 mac",
             Self::Delegation => "holdall.auth.v1.Delegation 2026-11 mac",
         }
     }
@@ -81,6 +86,13 @@ impl Sealed for Receipt {
 
 impl Sealed for ReadGrant {
     const KIND: Kind = Kind::ReadGrant;
+    fn expires_at_us(&self) -> i64 {
+        self.expires_at_us
+    }
+}
+
+impl Sealed for UploadHandle {
+    const KIND: Kind = Kind::UploadHandle;
     fn expires_at_us(&self) -> i64 {
         self.expires_at_us
     }
@@ -116,6 +128,7 @@ struct MacKeys {
     write_grant: [u8; 32],
     receipt: [u8; 32],
     read_grant: [u8; 32],
+    upload_handle: [u8; 32],
     delegation: [u8; 32],
 }
 
@@ -126,6 +139,7 @@ impl MacKeys {
             write_grant: of(Kind::WriteGrant),
             receipt: of(Kind::Receipt),
             read_grant: of(Kind::ReadGrant),
+            upload_handle: of(Kind::UploadHandle),
             delegation: of(Kind::Delegation),
         }
     }
@@ -135,6 +149,7 @@ impl MacKeys {
             Kind::WriteGrant => &self.write_grant,
             Kind::Receipt => &self.receipt,
             Kind::ReadGrant => &self.read_grant,
+            Kind::UploadHandle => &self.upload_handle,
             Kind::Delegation => &self.delegation,
         }
     }

@@ -92,6 +92,7 @@ impl Config {
             encoding: Arc::new(Encoding::new(compression, keys)),
             small_memory: bytes(self.uploads.small_memory),
             bulk_memory: bytes(self.uploads.memory),
+            max_uploads: self.uploads.max_unfinished,
             reading: Limits {
                 memory: bytes(self.downloads.memory),
                 chunk_cache: self.downloads.content_cache.get(),
@@ -171,6 +172,8 @@ pub struct UploadsConfig {
     pub small_memory: ByteSize,
     /// How long a writer may be silent.
     pub idle_timeout: HumanDuration,
+    /// Unfinished uploads that a space may have, of those that can be resumed.
+    pub max_unfinished: u64,
 }
 
 impl Default for UploadsConfig {
@@ -179,6 +182,7 @@ impl Default for UploadsConfig {
             memory: ByteSize::new(128 << 20),
             small_memory: ByteSize::new(32 << 20),
             idle_timeout: HumanDuration::from_secs(30),
+            max_unfinished: 1000,
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod manifest;
 pub mod payload;
 pub mod record;
 pub mod seal;
+pub mod segment;
 
 use std::fmt;
 

@@ -48,31 +48,50 @@ pub enum Error {
     Read(#[from] ReadError),
 }
 
+impl Error {
+    /// How programs are told.
+    pub fn kind(&self) -> (Code, Reason) {
+        match self {
+            Self::Grant(_) => (Code::Unauthenticated, Reason::GrantInvalid),
+            Self::Invalid { .. } => (Code::InvalidArgument, Reason::InvalidField),
+            Self::Truncated | Self::Idle | Self::Write(UploadError::WrongSize) => {
+                (Code::InvalidArgument, Reason::Truncated)
+            }
+            Self::Write(UploadError::WrongDigest) => (Code::InvalidArgument, Reason::DigestMismatch),
+            Self::Write(UploadError::TooLarge) => (Code::ResourceExhausted, Reason::TooLarge),
+            Self::Write(UploadError::Store(WriteError::Full)) => {
+                (Code::ResourceExhausted, Reason::StorageFull)
+            }
+            Self::Write(UploadError::Fenced) => (Code::Aborted, Reason::UploadFenced),
+            Self::Write(UploadError::Busy) => (Code::Aborted, Reason::UploadBusy),
+            Self::Write(UploadError::Complete) => (Code::FailedPrecondition, Reason::UploadComplete),
+            Self::Write(UploadError::WrongOffset(_)) => (Code::OutOfRange, Reason::OffsetMismatch),
+            Self::Write(UploadError::TooMany) => (Code::ResourceExhausted, Reason::TooManyUploads),
+            Self::Write(UploadError::Overloaded) => (Code::Unavailable, Reason::Overloaded),
+            Self::Write(UploadError::Unknown) | Self::NotFound => (Code::NotFound, Reason::NotFound),
+            Self::Range => (Code::OutOfRange, Reason::RangeNotSatisfiable),
+            Self::Read(ReadError::Corrupt) | Self::Write(UploadError::Read(ReadError::Corrupt)) => {
+                (Code::DataLoss, Reason::Corrupt)
+            }
+            Self::Write(UploadError::Store(WriteError::Failed) | UploadError::Read(ReadError::Failed))
+            | Self::Read(ReadError::Failed) => (Code::Unavailable, Reason::Unavailable),
+        }
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let failure = |code, reason: Reason| Failure::new(code, reason.name(), error.to_string());
+        let (code, reason) = error.kind();
+        let failure = Failure::new(code, reason.name(), error.to_string());
         match error {
             Error::Grant(why) => {
                 tracing::debug!(%why, "a grant was refused");
-                failure(Code::Unauthenticated, Reason::GrantInvalid)
+                failure
             }
-            Error::Invalid { field, problem } => {
-                failure(Code::InvalidArgument, Reason::InvalidField).field(field, problem)
-            }
-            Error::Truncated | Error::Idle | Error::Write(UploadError::WrongSize) => {
-                failure(Code::InvalidArgument, Reason::Truncated)
-            }
-            Error::Write(UploadError::WrongDigest) => failure(Code::InvalidArgument, Reason::DigestMismatch),
-            Error::Write(UploadError::TooLarge) => failure(Code::ResourceExhausted, Reason::TooLarge),
-            Error::Write(UploadError::Store(WriteError::Full)) => {
-                failure(Code::ResourceExhausted, Reason::StorageFull)
-            }
-            Error::NotFound => failure(Code::NotFound, Reason::NotFound),
-            Error::Range => failure(Code::OutOfRange, Reason::RangeNotSatisfiable),
-            Error::Read(ReadError::Corrupt) => failure(Code::DataLoss, Reason::Corrupt),
-            Error::Write(UploadError::Store(WriteError::Failed)) | Error::Read(ReadError::Failed) => {
-                failure(Code::Unavailable, Reason::Unavailable).retry_after(AFTER_FAILURE)
-            }
+            Error::Invalid { field, problem } => failure.field(field, problem),
+            Error::Write(UploadError::WrongOffset(offset)) => failure.metadata("offset", offset.to_string()),
+            _ if code == Code::Unavailable => failure.retry_after(AFTER_FAILURE),
+            _ => failure,
         }
         .status()
     }

@@ -12,6 +12,9 @@
 //! lists them, go down a [lane](store::lane): they are appended to a [pack](store::pack), the pack is flushed, rows are added
 //! to the [index](store::index), and only then is the writer answered. Many writers share each of these steps.
 //!
+//! An upload that can be resumed is written in [segments](domain::segment), each of which goes the same way:
+//! [`store::upload::resume`].
+//!
 //! # How a blob is read
 //!
 //! [`store::reader`] finds the manifest and the places of the chunks, reads each chunk as a whole, and hands out nothing of
@@ -30,6 +33,7 @@ pub mod domain;
 mod error;
 mod rpc;
 pub mod store;
+mod sweep;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +48,7 @@ use holdall_runtime::layers::{self, Admission};
 use holdall_runtime::run::StartError;
 use holdall_runtime::token::{Verifier, key_source};
 use holdall_sql::{Database, Durability};
+use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
 pub use config::{
@@ -63,6 +68,7 @@ pub struct Service {
     /// What its health check says; ready from the start.
     pub readiness: Readiness,
     store: Arc<Store>,
+    sweeping: JoinHandle<()>,
     _data_dir: DataDir,
 }
 
@@ -74,6 +80,7 @@ impl Service {
 
     /// Finishes what is being written and closes the index; to be called when nothing calls the service any more.
     pub async fn close(self) {
+        self.sweeping.abort();
         self.store.close().await;
     }
 }
@@ -103,8 +110,9 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
     let routes =
         health::add_reflection(routes, holdall_proto::FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
     readiness.ready().await;
+    let sweeping = sweep::start(&store, clock.clone());
     let routes = layers::wrap(routes, admission(clock));
-    Ok(Service { routes, readiness, store, _data_dir: data_dir })
+    Ok(Service { routes, readiness, store, sweeping, _data_dir: data_dir })
 }
 
 fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {

@@ -28,6 +28,7 @@ use self::index::Index;
 use self::lane::{Context, Ended, Lane, WriteError};
 use self::pack::PackId;
 use self::reader::{Limits, Reader};
+use self::upload::session::Sessions;
 use self::upload::{Shared, Upload, UploadError};
 use crate::domain::BlobId;
 use crate::domain::payload::Encoding;
@@ -39,6 +40,9 @@ const SMALL_QUEUE: usize = 1024;
 const BULK_QUEUE: usize = 8;
 /// Batches on their way into the index, at most.
 const COMMIT_QUEUE: usize = 16;
+
+/// Uploads that can be resumed and that are known of at a time, at most. Each takes about 2 KiB of memory.
+const SESSIONS: usize = 4096;
 
 /// How long uploads under way are waited for when the store closes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,6 +58,8 @@ pub struct Settings {
     pub small_memory: usize,
     /// Memory for content of large blobs on its way in, in bytes.
     pub bulk_memory: usize,
+    /// Unfinished uploads of a space that can be resumed, at most.
+    pub max_uploads: u64,
     /// What reading may take.
     pub reading: Limits,
 }
@@ -81,6 +87,8 @@ pub enum OpenError {
 pub struct Store {
     reader: Reader,
     counters: Arc<Counters>,
+    sessions: Sessions,
+    max_uploads: u64,
     open: Mutex<Option<Open>>,
 }
 
@@ -123,17 +131,25 @@ impl Store {
             gate,
             counters: Arc::clone(&counters),
         });
+        let sessions = Sessions::new(index.clone(), SESSIONS);
         let reader = Reader::new(index, packs, encoding, Arc::clone(&counters), &settings.reading);
         let open = Open { shared, ended: vec![small_ended, bulk_ended], commits };
-        Ok(Self { reader, counters, open: Mutex::new(Some(open)) })
+        let max_uploads = settings.max_uploads;
+        Ok(Self { reader, counters, sessions, max_uploads, open: Mutex::new(Some(open)) })
     }
 
     /// Begins to write a blob of at most `limit` bytes under that id. `space` is recorded with it; nil for none.
     pub fn upload(&self, id: BlobId, space: Uuid, limit: u64) -> Result<Upload, UploadError> {
+        Upload::new(self.shared()?, id, space, limit)
+    }
+
+    fn shared(&self) -> Result<Arc<Shared>, WriteError> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let shared = open.as_ref().map(|open| Arc::clone(&open.shared)).ok_or(WriteError::Failed)?;
-        drop(open);
-        Upload::new(shared, id, space, limit)
+        open.as_ref().map(|open| Arc::clone(&open.shared)).ok_or(WriteError::Failed)
+    }
+
+    fn index(&self) -> &Index {
+        self.reader.index()
     }
 
     /// For reading.

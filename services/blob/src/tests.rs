@@ -2,6 +2,9 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
+mod batch;
+mod resume;
+
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 

@@ -118,6 +118,22 @@ impl Database {
         }
     }
 
+    /// As [`Database::begin`], but a commit that was acknowledged outlives a loss of power whatever the database was opened
+    /// for, and so does every earlier one.
+    ///
+    /// For the moment before something is done that cannot be undone.
+    ///
+    /// # Errors
+    /// As [`Database::begin`].
+    pub async fn begin_flushed(&self) -> Result<Transaction, Error> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => Transaction::sqlite(&sqlite.flushed, sqlite::BEGIN).await,
+            Engine::Postgres(pool) => {
+                Transaction::postgres(pool, "BEGIN; SET LOCAL synchronous_commit = on").await
+            }
+        }
+    }
+
     /// A transaction that only reads, and whose reads all see the same moment: that of the first one.
     ///
     /// Keep it short: on SQLite the log cannot be cut while it is open.

@@ -35,13 +35,15 @@ const STATEMENTS: usize = 256;
 
 /// The connections to one file.
 ///
-/// Two of them write, since flushing at a commit is a property of the connection. They share one place, so
+/// Several of them write, since flushing at a commit is a property of the connection. They share one place, so
 /// writers queue here rather than in SQLite, whose waiting is polling and knows no order.
 #[derive(Clone)]
 pub(crate) struct Sqlite {
     pub(crate) readers: Pool<SqliteConnection>,
     pub(crate) durable: Pool<SqliteConnection>,
     pub(crate) relaxed: Pool<SqliteConnection>,
+    /// Flushes at every commit.
+    pub(crate) flushed: Pool<SqliteConnection>,
 }
 
 pub(crate) async fn open(
@@ -70,7 +72,7 @@ pub(crate) async fn open(
     let full = options.clone().synchronous(SqliteSynchronous::Full);
 
     let (first, expected) = match durability {
-        Durability::Full => (full, FULL),
+        Durability::Full => (full.clone(), FULL),
         Durability::Rebuildable => (normal.clone(), NORMAL),
     };
     let durable = Pool::new(first, 1, LIMITS);
@@ -86,14 +88,18 @@ pub(crate) async fn open(
         Durability::Full => durable.sibling(normal),
         Durability::Rebuildable => durable.clone(),
     };
+    let flushed = match durability {
+        Durability::Full => durable.clone(),
+        Durability::Rebuildable => durable.sibling(full),
+    };
     let readers = Pool::new(options.pragma("query_only", "ON"), readers, LIMITS);
-    Ok(Sqlite { readers, durable, relaxed })
+    Ok(Sqlite { readers, durable, relaxed, flushed })
 }
 
 impl Sqlite {
     pub(crate) async fn close(&self) {
         // The last connection of all checkpoints and removes the log: one that writes, so the readers go first.
-        let pools = [&self.readers, &self.relaxed, &self.durable];
+        let pools = [&self.readers, &self.relaxed, &self.flushed, &self.durable];
         pools.into_iter().for_each(Pool::refuse);
         for pool in pools {
             pool.close().await;

@@ -23,7 +23,8 @@ use super::{BlobId, cut};
 
 const VERSION: u8 = 1;
 const HEAD_LEN: usize = 72;
-const ENTRY_LEN: usize = 36;
+/// Bytes of a chunk in a list.
+pub const ENTRY_LEN: usize = 36;
 
 /// A chunk of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,12 @@ impl Manifest {
         self.id
     }
 
+    /// The space that the blob was written for; nil when it has no UUID.
+    #[must_use]
+    pub fn space(&self) -> Uuid {
+        self.space
+    }
+
     /// BLAKE3-256 of the content.
     #[must_use]
     pub fn digest(&self) -> Hash {
@@ -119,10 +126,7 @@ impl Manifest {
         bytes.extend(self.id.as_bytes());
         bytes.extend(self.space.as_bytes());
         bytes.extend(self.digest.as_bytes());
-        for chunk in &self.chunks {
-            bytes.extend(chunk.hash.as_bytes());
-            bytes.extend(chunk.size.to_le_bytes());
-        }
+        encode_chunks(&self.chunks, &mut bytes);
         bytes
     }
 
@@ -134,20 +138,34 @@ impl Manifest {
         let (start, space) = start.split_last_chunk::<16>()?;
         let (start, id) = start.split_last_chunk::<16>()?;
         let (start, count) = start.split_last_chunk::<4>()?;
-        let (entries, []) = entries.as_chunks::<ENTRY_LEN>() else { return None };
-        if start != [VERSION, 0, 0, 0] || u32::try_from(entries.len()) != Ok(u32::from_le_bytes(*count)) {
+        let chunks = decode_chunks(entries)?;
+        if start != [VERSION, 0, 0, 0] || u32::try_from(chunks.len()) != Ok(u32::from_le_bytes(*count)) {
             return None;
         }
-        let chunk = |entry: &[u8; ENTRY_LEN]| {
-            let (hash, size) = entry.split_first_chunk::<32>()?;
-            let size = u32::from_le_bytes(*size.first_chunk()?);
-            let fits = size > 0 && usize::try_from(size).is_ok_and(|size| size <= cut::MAX);
-            fits.then_some(Chunk { hash: Hash::from_bytes(*hash), size })
-        };
-        let chunks = entries.iter().map(chunk).collect::<Option<_>>()?;
         let (id, space) = (BlobId::from_bytes(*id), Uuid::from_bytes(*space));
         Some(Self::new(id, space, Hash::from_bytes(*digest), chunks))
     }
+}
+
+/// Adds a list of chunks to `bytes`, [`ENTRY_LEN`] for each.
+pub fn encode_chunks(chunks: &[Chunk], bytes: &mut Vec<u8>) {
+    for chunk in chunks {
+        bytes.extend(chunk.hash.as_bytes());
+        bytes.extend(chunk.size.to_le_bytes());
+    }
+}
+
+/// Reads a list of chunks; `None` when that is none, or a chunk has a size that none can have.
+#[must_use]
+pub fn decode_chunks(bytes: &[u8]) -> Option<Vec<Chunk>> {
+    let (entries, []) = bytes.as_chunks::<ENTRY_LEN>() else { return None };
+    let chunk = |entry: &[u8; ENTRY_LEN]| {
+        let (hash, size) = entry.split_first_chunk::<32>()?;
+        let size = u32::from_le_bytes(*size.first_chunk()?);
+        let fits = size > 0 && usize::try_from(size).is_ok_and(|size| size <= cut::MAX);
+        fits.then_some(Chunk { hash: Hash::from_bytes(*hash), size })
+    };
+    entries.iter().map(chunk).collect()
 }
 
 /// Most chunks that a blob can have: their number and their record's length are 32-bit, and their list is held in memory.

@@ -176,7 +176,8 @@ impl Encoding {
 pub fn is_possible(header: &Header) -> bool {
     let most = match header.kind {
         Kind::Chunk => cut::MAX,
-        Kind::Manifest => manifest::MAX_LEN,
+        // A segment lists chunks like a manifest, and its head is shorter.
+        Kind::Manifest | Kind::Segment => manifest::MAX_LEN,
     };
     let fits = |len: u32, most: usize| usize::try_from(len).is_ok_and(|len| len <= most);
     fits(header.size, most) && fits(header.stored, most + seal::OVERHEAD)

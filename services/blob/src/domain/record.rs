@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | 0 | 4 | magic: `F5 48 52 0A` |
 //! | 4 | 1 | version of this format: 1 |
-//! | 5 | 1 | kind: 1 chunk, 2 manifest |
+//! | 5 | 1 | kind: 1 chunk, 2 manifest, 3 segment |
 //! | 6 | 1 | codec of the payload: 0 raw, 1 zstd, 2 sealed, 3 zstd and then sealed; see [`payload`](super::payload) |
 //! | 7 | 1 | zero |
 //! | 8 | 4 | bytes of the payload as stored |
@@ -40,6 +40,8 @@ pub enum Kind {
     Chunk,
     /// The list of a blob's chunks: see [`manifest`](super::manifest).
     Manifest,
+    /// A part of an upload that can be resumed: see [`segment`](super::segment).
+    Segment,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
         match self {
             Self::Chunk => 1,
             Self::Manifest => 2,
+            Self::Segment => 3,
         }
     }
 }
@@ -146,6 +149,7 @@ impl Header {
             kind: match kind {
                 1 => Kind::Chunk,
                 2 => Kind::Manifest,
+                3 => Kind::Segment,
                 _ => return None,
             },
             codec: Codec::from_number(*codec)?,
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_codecs_and_versions_are_not_guessed_at() {
-        for (at, value) in [(4, 2), (5, 0), (5, 3), (6, 4), (7, 1)] {
+        for (at, value) in [(4, 2), (5, 0), (5, 4), (6, 4), (7, 1)] {
             let (_, mut bytes) = header();
             bytes[at] = value;
             let checked: [u8; CHECKED] = bytes[..CHECKED].try_into().unwrap();

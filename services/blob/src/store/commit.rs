@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::counters::Counters;
 use super::index::{self, Index, PackRow, Rows};
-use super::lane::{Batch, Reply, WriteError};
+use super::lane::{Batch, WriteError};
 use super::pack::PackId;
 
 /// Batches that share a transaction, at most.
@@ -67,14 +67,28 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
             if let Some(error) = entry.reply.ticket.failure() {
                 entry.reply.fail(error);
             } else {
+                replies.push((entry.subject(), entry.reply));
                 rows.blobs.extend(entry.blob);
-                replies.push(entry.reply);
+                rows.segments.extend(entry.segment);
             }
         }
     }
     rows.packs = reached.into_values().filter_map(|pack| packs.reach(pack)).collect();
     match retry(async || index.add(&rows).await).await {
-        Ok(()) => replies.into_iter().for_each(Reply::succeed),
+        Ok(refused) => {
+            for (blob, reply) in replies {
+                if blob.is_some_and(|id| refused.contains(&id)) {
+                    // A chunk that it found to be there was deleted, or found damaged, since.
+                    tracing::warn!(
+                        ?blob,
+                        "a blob lacks a chunk and is refused; its writer has to send it again"
+                    );
+                    reply.fail(WriteError::Failed);
+                } else {
+                    reply.succeed();
+                }
+            }
+        }
         Err(error) => {
             // The records stay in the pack, and the upload has no receipt. Chunks that did get into the index are durable.
             tracing::error!(error = &error as &dyn std::error::Error, "cannot add to the index");
@@ -82,7 +96,7 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
                 index::Error::Database(holdall_sql::Error::Full(_)) => WriteError::Full,
                 _ => WriteError::Failed,
             };
-            replies.into_iter().for_each(|reply| reply.fail(kind));
+            replies.into_iter().for_each(|(_, reply)| reply.fail(kind));
         }
     }
 }

@@ -2,14 +2,48 @@
 //!
 //! The packs are the truth; every row here can be found again by reading them. So a commit need not reach the disk before
 //! it is relied on, but what it speaks of must have.
+//!
+//! # A blob and the deletion of its chunks
+//!
+//! Chunks are shared, so a blob may be added while a chunk of it, last used by a blob that is gone, is being deleted. What
+//! must not be is a blob in the index whose chunk is not. Either side decides within one transaction:
+//!
+//! * Who adds a blob ([`write`]) looks each of its chunks up, and adds it only when all are there and sound.
+//! * Who deletes a chunk ([`collect`]) looks for blobs that need it, and deletes it only when there is none.
+//!
+//! On SQLite transactions that write run one after the other, and there is no more to it. On PostgreSQL they run side by side
+//! at READ COMMITTED, where each statement sees what was committed before it began, and neither would see the other. So both
+//! take the lock of the chunk's row before they look:
+//!
+//! * The adder reads the row `FOR KEY SHARE` (or has just inserted it, or met it with `ON CONFLICT DO UPDATE`, which lock it
+//!   too) and keeps the lock until its blob is committed.
+//! * The deleter first reads the row `FOR UPDATE`, passing over those that somebody has locked, and looks for blobs *in the
+//!   next statement*, which sees all that was committed before the lock was had. In one statement it would not: PostgreSQL
+//!   looks again at a row that was changed while it waited, but not at one that was only locked.
+//!
+//! If the adder is first, the deleter passes the row over or sees the blob. If the deleter is first, the adder waits and then
+//! finds the row gone. No clock has a part in this. The marks `condemned_at` only say when to look, and give uploads that
+//! found a chunk to be there the time to end.
 
-use std::collections::{HashMap, HashSet};
+mod collect;
+mod jobs;
+mod packs;
+mod possession;
+mod read;
+mod uploads;
+mod write;
 
 use blake3::Hash;
-use holdall_sql::{Database, Migration, Migrations, Statement, Transient, Value, dynamic, sql, values};
+use holdall_sql::{Database, Dialect, Migration, Migrations, Transient, Value, values};
+use uuid::Uuid;
 
+pub use self::collect::Deleted;
+pub use self::jobs::Lease;
+pub use self::packs::Moved;
+pub use self::uploads::{Progress, SegmentRow};
 use super::pack::{Location, PackId};
 use crate::domain::BlobId;
+use crate::domain::manifest::Manifest;
 use crate::domain::record::{Codec, Salt};
 
 /// The schema of the index.
@@ -43,12 +77,6 @@ impl Transient for Error {
     }
 }
 
-/// Most rows inserted by one statement: each number of rows is a statement of its own to prepare and keep.
-const MAX_ROWS: usize = 32;
-
-/// So many statements are cheaper one by one than in a transaction, whose begin and commit are two more.
-const FEW: usize = 3;
-
 /// Most hashes asked for by one statement.
 const MAX_HASHES: usize = 256;
 
@@ -78,6 +106,36 @@ pub struct BlobRow {
     pub manifest: Location,
 }
 
+/// A blob to be added, with what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBlob {
+    /// The blob.
+    pub row: BlobRow,
+    /// The space that it is for; nil when it has none.
+    pub space: Uuid,
+    /// The names of its chunks.
+    pub chunks: Vec<Hash>,
+}
+
+impl NewBlob {
+    /// The blob of `manifest`, whose record's payload stands at `location`.
+    pub fn new(manifest: &Manifest, location: Location) -> Self {
+        let row = BlobRow {
+            id: manifest.id(),
+            size: manifest.size(),
+            digest: manifest.digest(),
+            manifest: location,
+        };
+        let chunks = manifest.chunks().iter().map(|chunk| chunk.hash).collect();
+        Self { row, space: manifest.space(), chunks }
+    }
+
+    /// Whether it is found by its digest: one that has a single chunk needs no references, and one without content nothing.
+    fn is_single(&self) -> bool {
+        self.chunks.len() <= 1
+    }
+}
+
 /// How far a pack is indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackRow {
@@ -97,7 +155,18 @@ pub struct Rows {
     /// Chunks.
     pub chunks: Vec<ChunkRow>,
     /// Blobs.
-    pub blobs: Vec<BlobRow>,
+    pub blobs: Vec<NewBlob>,
+    /// Segments of uploads, in the order in which they were written.
+    pub segments: Vec<SegmentRow>,
+}
+
+impl Rows {
+    /// About how many rows of the database that will be.
+    pub fn count(&self) -> usize {
+        let blobs = self.blobs.iter().map(|blob| 1 + blob.chunks.len());
+        let segments = self.segments.iter().map(|row| 2 + row.segment.chunks.len());
+        self.packs.len() + self.chunks.len() + blobs.chain(segments).sum::<usize>()
+    }
 }
 
 /// The index.
@@ -117,199 +186,63 @@ impl Index {
         &self.database
     }
 
-    /// Adds `rows`: first chunks, then blobs, then how far packs are indexed. A blob or sound chunk that is there already stays
-    /// as it is; a damaged chunk is replaced.
-    ///
-    /// After an error some rows may be there, in this order. What they say is true all the same.
-    pub async fn add(&self, rows: &Rows) -> Result<(), Error> {
-        let mut statements = Vec::new();
-        // A statement may not meet the same row twice.
-        let mut seen = HashSet::new();
-        let chunks: Vec<_> = rows.chunks.iter().filter(|chunk| seen.insert(chunk.hash)).collect();
-        for chunks in chunks.chunks(MAX_ROWS) {
-            let values = chunks.iter().map(|chunk| {
-                let [pack, position, stored] = location(&chunk.location)?;
-                let codec = i64::from(chunk.codec.number()).into();
-                Ok([bytes(&chunk.hash), chunk.size.into(), pack, position, stored, codec])
-            });
-            statements.push(upsert(
-                "INSERT INTO chunks (hash, size, pack, position, stored, codec)",
-                values.collect::<Result<_, Error>>()?,
-                "ON CONFLICT (hash) DO UPDATE SET size = excluded.size, pack = excluded.pack, \
-                 position = excluded.position, stored = excluded.stored, codec = excluded.codec, damaged = 0 \
-                 WHERE chunks.damaged = 1",
-            ));
+    /// What makes a `SELECT` keep others from deleting the rows that it returns, until the transaction ends.
+    fn keep(&self) -> &'static str {
+        match self.database.dialect() {
+            // Whoever writes is alone.
+            Dialect::Sqlite => "",
+            Dialect::Postgres => "FOR KEY SHARE",
         }
-        for blobs in rows.blobs.chunks(MAX_ROWS) {
-            let values = blobs.iter().map(|blob| {
-                let [pack, position, stored] = location(&blob.manifest)?;
-                Ok([
-                    blob.id.to_string().into(),
-                    number(blob.size)?,
-                    bytes(&blob.digest),
-                    pack,
-                    position,
-                    stored,
-                ])
-            });
-            statements.push(upsert(
-                "INSERT INTO blobs (id, size, digest, pack, position, stored)",
-                values.collect::<Result<_, Error>>()?,
-                "ON CONFLICT (id) DO NOTHING",
-            ));
+    }
+
+    /// What makes a `SELECT` take the rows that it returns for itself, without those that others have.
+    fn take(&self) -> &'static str {
+        match self.database.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => "FOR UPDATE SKIP LOCKED",
         }
-        for packs in rows.packs.chunks(MAX_ROWS) {
-            let values =
-                packs.iter().map(|pack| Ok([pack.id.0.into(), pack.salt.into(), number(pack.indexed_to)?]));
-            statements.push(upsert(
-                "INSERT INTO packs (id, salt, indexed_to)",
-                values.collect::<Result<_, Error>>()?,
-                "ON CONFLICT (id) DO UPDATE SET indexed_to = excluded.indexed_to",
-            ));
-        }
-        if statements.len() <= FEW {
-            for statement in statements {
-                statement.execute(&self.database).await?;
-            }
-        } else {
-            let mut tx = self.database.begin().await?;
-            for statement in statements {
-                statement.execute(&mut tx).await?;
-            }
-            tx.commit().await?;
-        }
-        Ok(())
     }
-
-    /// Those of `hashes` that name a sound chunk.
-    pub async fn known(&self, hashes: &[Hash]) -> Result<HashSet<Hash>, Error> {
-        let mut known = HashSet::new();
-        for hashes in hashes.chunks(MAX_HASHES) {
-            let text =
-                format!("SELECT hash FROM chunks WHERE damaged = 0 AND hash IN {}", list(hashes.len()));
-            for row in dynamic(text).bind_all(padded(hashes)).fetch_all(&self.database).await? {
-                known.insert(hash(row.get(0)?)?);
-            }
-        }
-        Ok(known)
-    }
-
-    /// The rows of those of `hashes` that are there, sound or not.
-    pub async fn locate(&self, hashes: &[Hash]) -> Result<HashMap<Hash, ChunkRow>, Error> {
-        let mut found = HashMap::new();
-        for hashes in hashes.chunks(MAX_HASHES) {
-            let text = format!(
-                "SELECT hash, size, pack, position, stored, codec FROM chunks WHERE hash IN {}",
-                list(hashes.len())
-            );
-            for row in dynamic(text).bind_all(padded(hashes)).fetch_all(&self.database).await? {
-                let chunk = ChunkRow {
-                    hash: hash(row.get(0)?)?,
-                    size: natural(row.get(1)?)?,
-                    location: Location {
-                        pack: PackId(row.get(2)?),
-                        position: natural(row.get(3)?)?,
-                        stored: natural(row.get(4)?)?,
-                    },
-                    codec: codec(row.get(5)?)?,
-                };
-                found.insert(chunk.hash, chunk);
-            }
-        }
-        Ok(found)
-    }
-
-    /// A blob, and the row of its chunk when it has but one.
-    pub async fn blob(&self, id: BlobId) -> Result<Option<(BlobRow, Option<ChunkRow>)>, Error> {
-        let row = sql(
-            "SELECT b.size, b.digest, b.pack, b.position, b.stored, c.size, c.pack, c.position, c.stored, c.codec \
-             FROM blobs b LEFT JOIN chunks c ON c.hash = b.digest WHERE b.id = $1",
-        )
-        .bind(id.to_string())
-        .fetch_optional(&self.database)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let blob = BlobRow {
-            id,
-            size: natural(row.get(0)?)?,
-            digest: hash(row.get(1)?)?,
-            manifest: Location {
-                pack: PackId(row.get(2)?),
-                position: natural(row.get(3)?)?,
-                stored: natural(row.get(4)?)?,
-            },
-        };
-        let chunk = match row.get::<Option<i64>>(5)? {
-            None => None,
-            Some(size) => Some(ChunkRow {
-                hash: blob.digest,
-                size: natural(size)?,
-                location: Location {
-                    pack: PackId(row.get(6)?),
-                    position: natural(row.get(7)?)?,
-                    stored: natural(row.get(8)?)?,
-                },
-                codec: codec(row.get(9)?)?,
-            }),
-        };
-        Ok(Some((blob, chunk)))
-    }
-
-    /// All packs that the index has heard of.
-    pub async fn packs(&self) -> Result<Vec<PackRow>, Error> {
-        let rows =
-            sql("SELECT id, salt, indexed_to FROM packs ORDER BY id").fetch_all(&self.database).await?;
-        rows.iter()
-            .map(|row| {
-                let salt = row.get::<Vec<u8>>(1)?.try_into().map_err(|_| Error::Unexpected("salt"))?;
-                Ok(PackRow { id: PackId(row.get(0)?), salt, indexed_to: natural(row.get(2)?)? })
-            })
-            .collect()
-    }
-
-    /// Says that no new blob may rely on this chunk's stored bytes. Nothing happens when it has moved since.
-    pub async fn damage(&self, chunk: &ChunkRow) -> Result<(), Error> {
-        let [pack, position, _] = location(&chunk.location)?;
-        sql("UPDATE chunks SET damaged = 1 WHERE hash = $1 AND pack = $2 AND position = $3")
-            .bind(bytes(&chunk.hash))
-            .bind(pack)
-            .bind(position)
-            .execute(&self.database)
-            .await?;
-        Ok(())
-    }
-
-    /// As [`Index::damage`], for every chunk of a pack that reaches beyond the offset `len`. Returns how many.
-    pub async fn damage_beyond(&self, pack: PackId, len: u64) -> Result<u64, Error> {
-        let count =
-            sql("UPDATE chunks SET damaged = 1 WHERE pack = $1 AND position + stored > $2 AND damaged = 0")
-                .bind(pack.0)
-                .bind(number(len)?)
-                .execute(&self.database)
-                .await?;
-        Ok(count)
-    }
-}
-
-/// A statement that inserts `rows`.
-fn upsert<const N: usize>(head: &str, rows: Vec<[Value; N]>, tail: &str) -> Statement {
-    let text = format!("{head} VALUES {} {tail}", values(1, N, rows.len()));
-    dynamic(text).bind_all(rows.into_iter().flatten())
 }
 
 /// Placeholders for `len` values, rounded up to a power of two so that few different statements are prepared.
 fn list(len: usize) -> String {
-    values(1, len.next_power_of_two(), 1)
+    list_from(1, len)
+}
+
+/// As [`list`], with placeholders numbered from `first`.
+fn list_from(first: usize, len: usize) -> String {
+    values(first, len.next_power_of_two(), 1)
 }
 
 /// The values for [`list`]: the last one stands in for what is missing.
-fn padded(hashes: &[Hash]) -> impl Iterator<Item = Value> {
-    let missing = hashes.len().next_power_of_two() - hashes.len();
-    hashes.iter().chain(hashes.iter().rev().take(1).cycle().take(missing)).map(bytes)
+fn padded<T: Name>(names: &[T]) -> impl Iterator<Item = Value> {
+    let missing = names.len().next_power_of_two() - names.len();
+    names.iter().chain(names.iter().rev().take(1).cycle().take(missing)).map(Name::value)
+}
+
+/// What rows are called by.
+trait Name {
+    fn value(&self) -> Value;
+}
+
+impl Name for Hash {
+    fn value(&self) -> Value {
+        bytes(self)
+    }
+}
+
+impl Name for BlobId {
+    fn value(&self) -> Value {
+        self.to_string().into()
+    }
 }
 
 fn bytes(hash: &Hash) -> Value {
     hash.as_bytes().into()
+}
+
+fn blob_id(text: &str) -> Result<BlobId, Error> {
+    BlobId::parse(text).ok_or(Error::Unexpected("blob id"))
 }
 
 fn location(location: &Location) -> Result<[Value; 3], Error> {

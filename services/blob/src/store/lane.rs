@@ -19,12 +19,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::counters::Counters;
 use super::gate::Gate;
-use super::index::{BlobRow, ChunkRow, Index, PackRow};
+use super::index::{ChunkRow, Index, NewBlob, PackRow, SegmentRow};
 use super::pack::PackId;
 use super::packs::PackStore;
+use crate::domain::BlobId;
 use crate::domain::manifest::{Chunk, Manifest};
 use crate::domain::payload::{Encoded, Encoding};
 use crate::domain::record::{Codec, Header};
+use crate::domain::segment::Segment;
 
 /// Why an entry was not kept. The details were logged where they arose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +88,8 @@ pub struct Entry {
     pub chunk: Option<NewChunk>,
     /// A blob to be there, whose chunks are in this entry or were in earlier ones.
     pub blob: Option<Manifest>,
+    /// A segment of an upload to be there, whose chunks are likewise.
+    pub segment: Option<Segment>,
     /// Whose upload it is.
     pub reply: Reply,
     /// The memory that the bytes take; given back once they are written.
@@ -127,7 +131,17 @@ pub struct Appended {
     /// The chunk that was written for it.
     pub chunk: Option<ChunkRow>,
     /// The blob that was written for it.
-    pub blob: Option<BlobRow>,
+    pub blob: Option<NewBlob>,
+    /// The segment that was written for it.
+    pub segment: Option<SegmentRow>,
+}
+
+impl Appended {
+    /// The blob or upload that it makes, or adds to.
+    pub fn subject(&self) -> Option<BlobId> {
+        let upload = || Some(self.segment.as_ref()?.segment.upload);
+        self.blob.as_ref().map(|blob| blob.row.id).or_else(upload)
+    }
 }
 
 /// Entries that were written together.

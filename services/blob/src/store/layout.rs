@@ -8,14 +8,14 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::counters::Counters;
-use super::index::{BlobRow, ChunkRow, Index};
+use super::index::{ChunkRow, Index, NewBlob, SegmentRow};
 use super::lane::{Appended, Entry, NewChunk, WriteError};
 use super::pack::{Location, PackId};
-use crate::domain::BlobId;
 use crate::domain::manifest::{Chunk, Manifest};
 use crate::domain::payload::{Encoded, Encoding};
 use crate::domain::record::{self, Header, Kind, Salt};
 use crate::domain::seal::SealError;
+use crate::domain::segment::Segment;
 
 /// Entries that are ready to be written.
 #[derive(Debug)]
@@ -88,15 +88,15 @@ pub fn assemble(
             entry.reply.fail(error);
             continue;
         }
-        let blob = match entry.blob.map(|manifest| NewBlob::new(&manifest, encoding)).transpose() {
-            Ok(blob) => blob,
+        let Lists { blob, segment } = match Lists::encode(entry.blob, entry.segment, encoding) {
+            Ok(lists) => lists,
             Err(error) => {
-                tracing::error!(%error, "cannot encode a manifest");
+                tracing::error!(%error, "cannot encode a list of chunks");
                 entry.reply.fail(WriteError::Failed);
                 continue;
             }
         };
-        let mut rows = Appended { reply: entry.reply, chunk: None, blob: None };
+        let mut rows = Appended { reply: entry.reply, chunk: None, blob: None, segment: None };
         if let Some(chunk) = entry.chunk {
             // The same chunk twice in a batch: both are kept, or neither.
             if known.insert(chunk.chunk.hash) {
@@ -108,10 +108,14 @@ pub fn assemble(
                 counts.deduplicated.push(chunk.chunk.size);
             }
         }
-        if let Some(blob) = blob {
-            rows.blob = Some(layout.blob(blob));
+        if let Some((manifest, encoded)) = blob {
+            rows.blob = Some(NewBlob::new(&manifest, layout.record(&encoded.header, encoded.pieces)));
             counts.blobs += 1;
         }
+        rows.segment = segment.map(|(segment, encoded)| SegmentRow {
+            segment,
+            location: layout.record(&encoded.header, encoded.pieces),
+        });
         appended.push(rows);
     }
     counts.entries = appended.len();
@@ -129,20 +133,37 @@ pub struct Layout {
     parts: Vec<([u8; record::HEADER_LEN], Vec<Bytes>)>,
 }
 
-/// A blob whose manifest is ready to be written.
-struct NewBlob {
-    id: BlobId,
-    size: u64,
-    digest: Hash,
-    manifest: Encoded,
+/// Lists of chunks, each with its payload ready to be written.
+struct Lists {
+    blob: Option<(Manifest, Encoded)>,
+    segment: Option<(Segment, Encoded)>,
 }
 
-impl NewBlob {
-    fn new(manifest: &Manifest, encoding: &Encoding) -> Result<Self, SealError> {
-        let payload = Bytes::from(manifest.encode());
-        let encoded = encoding.encode(Kind::Manifest, blake3::hash(&payload), vec![payload])?;
-        let (id, size, digest) = (manifest.id(), manifest.size(), manifest.digest());
-        Ok(Self { id, size, digest, manifest: encoded })
+impl Lists {
+    fn encode(
+        blob: Option<Manifest>,
+        segment: Option<Segment>,
+        encoding: &Encoding,
+    ) -> Result<Self, SealError> {
+        let encode = |kind, payload: Vec<u8>| {
+            let payload = Bytes::from(payload);
+            encoding.encode(kind, blake3::hash(&payload), vec![payload])
+        };
+        let blob = match blob {
+            Some(blob) => {
+                let encoded = encode(Kind::Manifest, blob.encode())?;
+                Some((blob, encoded))
+            }
+            None => None,
+        };
+        let segment = match segment {
+            Some(segment) => {
+                let encoded = encode(Kind::Segment, segment.encode())?;
+                Some((segment, encoded))
+            }
+            None => None,
+        };
+        Ok(Self { blob, segment })
     }
 }
 
@@ -157,12 +178,6 @@ impl Layout {
         let header = Header { kind: Kind::Chunk, codec: *codec, stored: new.stored(), size, hash };
         let location = self.record(&header, new.pieces);
         ChunkRow { hash: header.hash, size: header.size, location, codec: header.codec }
-    }
-
-    fn blob(&mut self, new: NewBlob) -> BlobRow {
-        let NewBlob { id, size, digest, manifest } = new;
-        let manifest = self.record(&manifest.header, manifest.pieces);
-        BlobRow { id, size, digest, manifest }
     }
 
     fn record(&mut self, header: &Header, pieces: Vec<Bytes>) -> Location {
@@ -190,5 +205,6 @@ pub fn entry_len(entry: &Entry) -> u64 {
     let header = record::HEADER_LEN as u64;
     let chunk = entry.chunk.as_ref().map_or(0, |new| header + u64::from(new.stored()));
     let blob = entry.blob.as_ref().map_or(0, |manifest| header + 128 + 36 * manifest.chunks().len() as u64);
-    chunk + blob
+    let segment = entry.segment.as_ref().map_or(0, |segment| header + segment.encoded_len() as u64);
+    chunk + blob + segment
 }

@@ -2,7 +2,7 @@
 //!
 //! Only the ends of the packs that were being written are read, unless the index is new: then all packs are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -28,18 +28,24 @@ pub async fn recover(
     let from = packs.recheck_from(newest);
     let mut known: HashMap<PackId, PackRow> =
         known.into_iter().filter(|pack| pack.id >= from).map(|pack| (pack.id, pack)).collect();
-    let mut last = newest;
-    for listed in Arc::clone(packs).list(from).await? {
-        last = last.max(listed.id);
+    let retired: HashSet<PackId> = index.retired_packs().await?.into_iter().map(|(id, _)| id).collect();
+    let found = Arc::clone(packs).list(from).await?;
+    let found_ids: HashSet<PackId> = found.iter().map(|listed| listed.id).collect();
+    let last = retired.iter().chain(&found_ids).copied().fold(newest, PackId::max);
+    // First what is missing: the rest may hold copies that take its place.
+    for id in known.keys().filter(|id| !found_ids.contains(id)) {
+        let chunks = index.damage_beyond(*id, 0).await?;
+        tracing::error!(pack = %id, chunks, "a pack is missing: its chunks cannot be read");
+    }
+    for listed in found {
         let known = known.remove(&listed.id);
         let is_done = known.is_some_and(|known| listed.whole == Some(known.indexed_to));
-        if !is_done {
+        if !is_done && !retired.contains(&listed.id) {
             recover_pack(packs, index, encoding, listed.id, known).await?;
         }
     }
-    for id in known.into_keys() {
-        let chunks = index.damage_beyond(id, 0).await?;
-        tracing::error!(pack = %id, chunks, "a pack is missing: its chunks cannot be read");
+    for id in retired.into_iter().filter(|id| *id >= from && !found_ids.contains(id)) {
+        index.forget(id).await?;
     }
     Ok(last)
 }
@@ -85,10 +91,11 @@ async fn recover_pack(
         let (scanned, rows, end) = blocking(move || {
             let mut scanner = scanner;
             let mut rows = Rows::default();
-            while rows.chunks.len() + rows.blobs.len() < ROWS {
+            while rows.count() < ROWS {
                 match scanner.next()? {
                     Some(Found::Chunk(chunk)) => rows.chunks.push(chunk),
                     Some(Found::Blob(blob)) => rows.blobs.push(blob),
+                    Some(Found::Segment(segment)) => rows.segments.push(segment),
                     Some(Found::Locked(key)) => return Ok((scanner, rows, End::Locked(key))),
                     None => return Ok((scanner, rows, End::Done)),
                 }
@@ -102,9 +109,9 @@ async fn recover_pack(
         }
         let is_done = matches!(end, End::Done);
         scanner = scanned;
-        records += rows.chunks.len() + rows.blobs.len();
+        records += rows.chunks.len() + rows.blobs.len() + rows.segments.len();
         let indexed_to = if is_done { len } else { scanner.position() };
-        index.add(&Rows { packs: vec![PackRow { id, salt, indexed_to }], ..rows }).await?;
+        index.replay(&Rows { packs: vec![PackRow { id, salt, indexed_to }], ..rows }).await?;
         if is_done {
             tracing::info!(pack = %id, from, until = len, records, "the end of a pack was indexed");
             return Ok(());

@@ -3,24 +3,27 @@
 use std::io;
 use std::sync::Arc;
 
-use super::index::{BlobRow, ChunkRow};
+use super::index::{ChunkRow, NewBlob, SegmentRow};
 use super::pack::{Location, PackId};
 use super::packs::ReadAt;
 use crate::domain::manifest::Manifest;
 use crate::domain::payload::{DecodeError, Encoding, is_possible};
 use crate::domain::record::{self, Header, Kind, MAGIC, Salt};
 use crate::domain::seal::KeyId;
+use crate::domain::segment::Segment;
 
 /// Bytes looked through at a time for the next record.
 const WINDOW: usize = 1 << 20;
 
 /// A sound record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A chunk whose bytes match its name.
     Chunk(ChunkRow),
     /// A blob with a manifest that can be read.
-    Blob(BlobRow),
+    Blob(NewBlob),
+    /// A segment of an upload that can be read.
+    Segment(SegmentRow),
     /// A record that is encrypted with a key that is not here, and may be sound or not.
     Locked(KeyId),
 }
@@ -114,14 +117,12 @@ impl Scanner {
                 location,
                 codec: header.codec,
             })),
-            Kind::Manifest => Manifest::decode(&payload).map(|manifest| {
-                Found::Blob(BlobRow {
-                    id: manifest.id(),
-                    size: manifest.size(),
-                    digest: manifest.digest(),
-                    manifest: location,
-                })
-            }),
+            Kind::Manifest => {
+                Manifest::decode(&payload).map(|manifest| Found::Blob(NewBlob::new(&manifest, location)))
+            }
+            Kind::Segment => {
+                Segment::decode(&payload).map(|segment| Found::Segment(SegmentRow { segment, location }))
+            }
         })
     }
 

@@ -7,6 +7,7 @@ mod damage;
 mod encryption;
 mod failure;
 mod mutated;
+mod resume;
 mod slow;
 
 use std::fs::{File, OpenOptions};
@@ -47,6 +48,7 @@ impl Home {
             encoding: Arc::new(Encoding::new(Some(Compression::new(1)), Keys::default())),
             small_memory: 8 << 20,
             bulk_memory: 64 << 20,
+            max_uploads: 100,
             reading: Limits { memory: 64 << 20, chunk_cache: 1 << 20, blob_cache: 1 << 20 },
         };
         Self { dir, settings }

@@ -7,33 +7,40 @@
 //! What an upload holds in memory is accounted for byte by byte. Where all memory is given out, each upload that waits for
 //! more ends the chunk it is gathering, so that its memory comes back: nobody waits for someone who waits.
 
+mod bulk;
+mod digest;
+mod job;
+mod pieces;
+pub mod resume;
+pub(super) mod session;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blake3::{Hash, Hasher};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use uuid::Uuid;
 
+use self::bulk::Bulk;
+use self::pieces::Pieces;
 use super::counters::Counters;
 use super::gate::Gate;
 use super::lane::{Entry, Lane, NewChunk, Reply, Ticket, WriteError};
 use super::packs::PackStore;
-use crate::domain::manifest::{Chunk, MAX_CHUNKS, Manifest};
+use super::reader::ReadError;
+use crate::domain::manifest::Manifest;
 use crate::domain::payload::Encoding;
 use crate::domain::record::Kind;
 use crate::domain::seal::SealError;
-use crate::domain::{BlobId, SMALL, cut};
+use crate::domain::segment::Segment;
+use crate::domain::{BlobId, SMALL};
 
-/// Bytes that are cut and hashed at a time.
-const BATCH: usize = 1 << 20;
-/// Pieces below this size are copied together: each costs a little memory and a part of a system call.
-const PIECE: usize = 32 << 10;
 /// How long an upload waits for memory before it ends its chunk.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Why a blob was not written. Nothing of it can be read.
+/// Why a blob, or a part of one, was not written. Nothing of it can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UploadError {
     /// More bytes came than may be written.
@@ -48,6 +55,30 @@ pub enum UploadError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] WriteError),
+    /// What was written before cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// There is no such upload: it was given up.
+    #[error("there is no such upload")]
+    Unknown,
+    /// The upload is a blob already.
+    #[error("the upload is finished")]
+    Complete,
+    /// Somebody has taken the upload over.
+    #[error("another writer has taken this upload over")]
+    Fenced,
+    /// Somebody writes the upload at this moment.
+    #[error("this upload is being written at this moment")]
+    Busy,
+    /// The upload has another number of bytes, this one.
+    #[error("the upload ends elsewhere")]
+    WrongOffset(u64),
+    /// The space has as many unfinished uploads as it may have.
+    #[error("there are too many unfinished uploads")]
+    TooMany,
+    /// More uploads are being written than there is room for.
+    #[error("too many uploads are being written")]
+    Overloaded,
 }
 
 /// A blob that is durable.
@@ -109,8 +140,7 @@ pub struct Upload {
     space: Uuid,
     limit: u64,
     size: u64,
-    ticket: Ticket,
-    /// Received and not yet handed on.
+    /// Received, while it is not known to be large.
     pieces: Pieces,
     memory: Option<OwnedSemaphorePermit>,
     bulk: Option<Bulk>,
@@ -120,17 +150,8 @@ impl Upload {
     /// Begins a blob of at most `limit` bytes that will have that id. `space` is recorded with it.
     pub fn new(shared: Arc<Shared>, id: BlobId, space: Uuid, limit: u64) -> Result<Self, UploadError> {
         shared.admit()?;
-        Ok(Self {
-            shared,
-            id,
-            space,
-            limit,
-            size: 0,
-            ticket: Ticket::default(),
-            pieces: Pieces::default(),
-            memory: None,
-            bulk: None,
-        })
+        let pieces = Pieces::default();
+        Ok(Self { shared, id, space, limit, size: 0, pieces, memory: None, bulk: None })
     }
 
     /// Takes the next bytes, waiting while the store is busy.
@@ -142,15 +163,25 @@ impl Upload {
         if self.size > self.limit {
             return Err(UploadError::TooLarge);
         }
-        if self.bulk.is_none() && self.pieces.len + data.len() > SMALL {
+        if self.bulk.is_none() && self.pieces.len() + data.len() > SMALL {
             self.grow().await?;
         }
-        self.reserve(data.len()).await?;
-        self.pieces.push(data);
-        if self.bulk.is_some() && self.pieces.len >= BATCH {
-            self.advance().await?;
+        if self.bulk.is_none() {
+            let memory = acquire(&self.shared.small_memory, data.len());
+            if let Ok(more) = tokio::time::timeout(PATIENCE, memory).await {
+                match &mut self.memory {
+                    Some(memory) => memory.merge(more?),
+                    None => self.memory = Some(more?),
+                }
+                self.pieces.push(data);
+                return Ok(());
+            }
+            self.grow().await?;
         }
-        Ok(())
+        match &mut self.bulk {
+            Some(bulk) => bulk.push(data).await,
+            None => Err(WriteError::Failed.into()),
+        }
     }
 
     /// Makes the blob durable, when `size` is how many bytes came and `digest`, if given, is theirs.
@@ -158,120 +189,84 @@ impl Upload {
         if size != self.size {
             return Err(UploadError::WrongSize);
         }
-        let expect = |actual: Hash| match digest {
-            Some(expected) if expected != actual => Err(UploadError::WrongDigest),
-            _ => Ok(actual),
-        };
-        let (lane, chunk, digest, chunks) = match self.bulk.take() {
-            None => {
-                let pieces = self.pieces.take();
-                let mut hasher = Hasher::new();
-                for piece in &pieces {
-                    hasher.update(piece);
-                }
-                let digest = expect(hasher.finalize())?;
-                let chunk = match size {
-                    0 => None,
-                    _ => Some(encode_small(&self.shared.encoding, digest, pieces).await?),
-                };
-                Counters::add(&self.shared.counters.small_bytes, size);
-                let chunks = chunk.iter().map(|new| new.chunk).collect();
-                (&self.shared.small_lane, chunk, digest, chunks)
-            }
+        let id = self.id;
+        let digest = match self.bulk.take() {
+            None => self.finish_small(digest).await?,
             Some(mut bulk) => {
-                let mut job = bulk.job.take().await?;
-                job.input = self.pieces.take();
-                job.is_last = true;
-                bulk.job = Work::start(job, &self.shared.encoding);
-                let mut job = bulk.job.take().await?;
-                let digest = expect(job.content.finalize())?;
-                self.bulk_chunks(&mut bulk, &mut job).await?;
-                (&self.shared.bulk_lane, None, digest, bulk.chunks)
+                let actual = expect(digest, bulk.end().await?)?;
+                let blob = Manifest::new(self.id, self.space, actual, bulk.take_chunks());
+                bulk.list(List::Blob(blob)).await?;
+                actual
             }
         };
-        let (answer, answered) = oneshot::channel();
-        let blob = Some(Manifest::new(self.id, self.space, digest, chunks));
-        let reply = Reply { ticket: self.ticket, answer: Some(answer) };
-        let (is_bulk, sent) = (chunk.is_none() && size > 0, Instant::now());
-        lane.send(Entry { chunk, blob, reply, memory: self.memory }).await?;
-        answered.await.map_err(|_| WriteError::Failed)??;
-        self.shared.counters.answered(is_bulk, sent.elapsed());
-        Ok(Written { id: self.id, size, digest })
+        Ok(Written { id, size, digest })
+    }
+
+    async fn finish_small(mut self, digest: Option<Hash>) -> Result<Hash, UploadError> {
+        let pieces = self.pieces.take();
+        let mut hasher = Hasher::new();
+        for piece in &pieces {
+            hasher.update(piece);
+        }
+        let digest = expect(digest, hasher.finalize())?;
+        let shared = &self.shared;
+        let chunk = match self.size {
+            0 => None,
+            _ => Some(encode_small(&shared.encoding, digest, pieces).await?),
+        };
+        Counters::add(&shared.counters.small_bytes, self.size);
+        let chunks = chunk.iter().map(|new| new.chunk).collect();
+        let blob = List::Blob(Manifest::new(self.id, self.space, digest, chunks));
+        let sent = Instant::now();
+        blob.send(shared.small_lane.clone(), Ticket::default(), chunk, self.memory).await?;
+        shared.counters.answered(false, sent.elapsed());
+        Ok(digest)
     }
 
     /// Takes the way for large content from now on.
     async fn grow(&mut self) -> Result<(), UploadError> {
         // Held memory moves to the other account: first taken there, then given back here.
-        let held = self.pieces.len;
-        let memory = acquire(&self.shared.bulk_memory, held).await?;
-        self.memory = Some(memory);
-        self.bulk = Some(Bulk { job: Work::Ready(Box::default()), chunks: Vec::new() });
+        let memory = acquire(&self.shared.bulk_memory, self.pieces.len()).await?;
+        let pieces = std::mem::take(&mut self.pieces);
+        self.bulk = Some(Bulk::beginning_with(Arc::clone(&self.shared), pieces, memory));
+        self.memory = None;
         Ok(())
     }
+}
 
-    /// Accounts for `len` more bytes.
-    async fn reserve(&mut self, len: usize) -> Result<(), UploadError> {
-        let account = if self.bulk.is_some() { &self.shared.bulk_memory } else { &self.shared.small_memory };
-        let permit = match tokio::time::timeout(PATIENCE, acquire(account, len)).await {
-            Ok(permit) => permit?,
-            Err(_elapsed) => {
-                if self.bulk.is_none() {
-                    self.grow().await?;
-                }
-                self.end_chunk().await?;
-                acquire(&self.shared.bulk_memory, len).await?
-            }
+/// What names chunks that are there.
+pub(super) enum List {
+    /// All of a blob.
+    Blob(Manifest),
+    /// Some of an upload.
+    Segment(Segment),
+}
+
+impl List {
+    /// Goes down a lane, behind `chunk` and all that went there for the same upload; returns when all of this is durable and
+    /// indexed.
+    pub async fn send(
+        self,
+        lane: Lane,
+        ticket: Ticket,
+        chunk: Option<NewChunk>,
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), WriteError> {
+        let (answer, answered) = oneshot::channel();
+        let (blob, segment) = match self {
+            Self::Blob(blob) => (Some(blob), None),
+            Self::Segment(segment) => (None, Some(segment)),
         };
-        match &mut self.memory {
-            Some(memory) => memory.merge(permit),
-            None => self.memory = Some(permit),
-        }
-        Ok(())
+        let reply = Reply { ticket, answer: Some(answer) };
+        lane.send(Entry { chunk, blob, segment, reply, memory }).await?;
+        answered.await.map_err(|_| WriteError::Failed)?
     }
+}
 
-    /// Hands on what was received, once what was handed on before is cut.
-    async fn advance(&mut self) -> Result<(), UploadError> {
-        self.shared.admit()?;
-        let Some(mut bulk) = self.bulk.take() else { return Ok(()) };
-        let mut job = bulk.job.take().await?;
-        self.bulk_chunks(&mut bulk, &mut job).await?;
-        job.input = self.pieces.take();
-        bulk.job = Work::start(job, &self.shared.encoding);
-        self.bulk = Some(bulk);
-        Ok(())
-    }
-
-    /// Hands on everything, as a chunk that ends here.
-    async fn end_chunk(&mut self) -> Result<(), UploadError> {
-        let Some(mut bulk) = self.bulk.take() else { return Ok(()) };
-        let mut job = bulk.job.take().await?;
-        job.input = self.pieces.take();
-        job.is_last = true;
-        bulk.job = Work::start(job, &self.shared.encoding);
-        let mut job = bulk.job.take().await?;
-        self.bulk_chunks(&mut bulk, &mut job).await?;
-        bulk.job = Work::Ready(job);
-        self.bulk = Some(bulk);
-        Ok(())
-    }
-
-    /// Sends the chunks that were cut down the lane.
-    async fn bulk_chunks(&mut self, bulk: &mut Bulk, job: &mut Job) -> Result<(), UploadError> {
-        if let Some(error) = self.ticket.failure() {
-            return Err(error.into());
-        }
-        for new in job.output.drain(..) {
-            if bulk.chunks.len() >= MAX_CHUNKS {
-                return Err(UploadError::TooLarge);
-            }
-            bulk.chunks.push(new.chunk);
-            Counters::add(&self.shared.counters.bulk_bytes, new.chunk.size.into());
-            let size = usize::try_from(new.chunk.size).unwrap_or(usize::MAX);
-            let memory = self.memory.as_mut().and_then(|memory| memory.split(size));
-            let reply = Reply { ticket: self.ticket.clone(), answer: None };
-            self.shared.bulk_lane.send(Entry { chunk: Some(new), blob: None, reply, memory }).await?;
-        }
-        Ok(())
+fn expect(expected: Option<Hash>, actual: Hash) -> Result<Hash, UploadError> {
+    match expected {
+        Some(expected) if expected != actual => Err(UploadError::WrongDigest),
+        _ => Ok(actual),
     }
 }
 
@@ -305,122 +300,4 @@ fn crashed(error: &JoinError) -> WriteError {
 async fn acquire(account: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, WriteError> {
     let bytes = u32::try_from(bytes).map_err(|_| WriteError::Failed)?;
     Arc::clone(account).acquire_many_owned(bytes).await.map_err(|_| WriteError::Failed)
-}
-
-/// The part of an upload that only large content needs.
-#[derive(Debug)]
-struct Bulk {
-    job: Work,
-    /// All that were cut so far.
-    chunks: Vec<Chunk>,
-}
-
-/// Cutting and hashing: under way, or waiting for more.
-#[derive(Debug)]
-enum Work {
-    Ready(Box<Job>),
-    Running(JoinHandle<Result<Box<Job>, WriteError>>),
-}
-
-impl Work {
-    fn start(mut job: Box<Job>, encoding: &Arc<Encoding>) -> Self {
-        let encoding = Arc::clone(encoding);
-        Self::Running(tokio::task::spawn_blocking(move || {
-            job.run(&encoding).map_err(|error| unencoded(&error))?;
-            Ok(job)
-        }))
-    }
-
-    /// The job, once it is done. Leaves a fresh one behind.
-    async fn take(&mut self) -> Result<Box<Job>, WriteError> {
-        match std::mem::replace(self, Self::Ready(Box::default())) {
-            Self::Ready(job) => Ok(job),
-            Self::Running(handle) => handle.await.map_err(|error| crashed(&error))?,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Job {
-    input: Vec<Bytes>,
-    /// The chunk ends with this input, wherever that is.
-    is_last: bool,
-    cutter: cut::Cutter,
-    content: Hasher,
-    /// Of the present chunk.
-    hasher: Hasher,
-    pieces: Vec<Bytes>,
-    output: Vec<NewChunk>,
-}
-
-impl Job {
-    /// One pass over the input, piece by piece, while each is in the processor's cache.
-    fn run(&mut self, encoding: &Encoding) -> Result<(), SealError> {
-        for mut piece in std::mem::take(&mut self.input) {
-            self.content.update(&piece);
-            while let Some(end) = self.cutter.scan(&piece) {
-                let rest = piece.split_off(end);
-                self.take(std::mem::replace(&mut piece, rest));
-                self.end_chunk(encoding)?;
-            }
-            self.take(piece);
-        }
-        if std::mem::take(&mut self.is_last) {
-            self.cutter.cut();
-            self.end_chunk(encoding)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.hasher.update(&piece);
-            self.pieces.push(piece);
-        }
-    }
-
-    fn end_chunk(&mut self, encoding: &Encoding) -> Result<(), SealError> {
-        let pieces = std::mem::take(&mut self.pieces);
-        if !pieces.is_empty() {
-            self.output.push(encoding.encode(Kind::Chunk, self.hasher.finalize(), pieces)?.into());
-        }
-        self.hasher.reset();
-        Ok(())
-    }
-}
-
-/// Bytes in the order of their arrival; small ones are copied together.
-#[derive(Debug, Default)]
-struct Pieces {
-    done: Vec<Bytes>,
-    tail: BytesMut,
-    len: usize,
-}
-
-impl Pieces {
-    fn push(&mut self, data: Bytes) {
-        self.len += data.len();
-        let is_first = self.done.is_empty() && self.tail.is_empty();
-        if is_first || data.len() >= PIECE {
-            self.seal();
-            self.done.push(data);
-        } else {
-            self.tail.extend_from_slice(&data);
-            if self.tail.len() >= PIECE {
-                self.seal();
-            }
-        }
-    }
-
-    fn seal(&mut self) {
-        if !self.tail.is_empty() {
-            self.done.push(std::mem::take(&mut self.tail).freeze());
-        }
-    }
-
-    fn take(&mut self) -> Vec<Bytes> {
-        self.seal();
-        self.len = 0;
-        std::mem::take(&mut self.done)
-    }
 }

@@ -1,6 +1,13 @@
 //! What the index promises, on every engine.
 
-use holdall_sql::testing;
+mod deletion;
+mod packs;
+mod races;
+mod uploads;
+
+use std::collections::HashSet;
+
+use holdall_sql::{sql, testing};
 
 use super::*;
 
@@ -9,13 +16,29 @@ fn chunk(name: u8, pack: i64) -> ChunkRow {
     ChunkRow { hash: blake3::hash(&[name]), size: u32::MAX, location, codec: Codec::Raw }
 }
 
-fn blob(id: BlobId, digest: Hash) -> BlobRow {
+/// A blob of a single chunk, that of its digest.
+fn blob(id: BlobId, digest: Hash) -> NewBlob {
     let manifest = Location { pack: PackId(3), position: 64, stored: 108 };
-    BlobRow { id, size: 1 << 50, digest, manifest }
+    let row = BlobRow { id, size: 1 << 50, digest, manifest };
+    NewBlob { row, space: Uuid::nil(), chunks: vec![digest] }
+}
+
+/// A blob of several chunks.
+fn composed(id: BlobId, chunks: &[ChunkRow]) -> NewBlob {
+    let chunks = chunks.iter().map(|chunk| chunk.hash).collect();
+    NewBlob { chunks, ..blob(id, blake3::hash(id.as_bytes())) }
 }
 
 fn pack(id: i64, indexed_to: u64) -> PackRow {
     PackRow { id: PackId(id), salt: [0xfe; 32], indexed_to }
+}
+
+fn chunks_only(chunks: &[ChunkRow]) -> Rows {
+    Rows { chunks: chunks.to_vec(), ..Rows::default() }
+}
+
+fn blobs_only(blobs: &[NewBlob]) -> Rows {
+    Rows { blobs: blobs.to_vec(), ..Rows::default() }
 }
 
 async fn indexes() -> Vec<(testing::TestDatabase, Index)> {
@@ -39,12 +62,13 @@ async fn what_was_added_is_found() {
         let rows = Rows {
             packs: vec![pack(1, 100), pack(2, 1 << 41)],
             chunks: vec![first, second],
-            blobs: vec![blob(single, first.hash), blob(multi, other)],
+            blobs: vec![blob(single, first.hash), composed(multi, &[first, second, first])],
+            ..Rows::default()
         };
-        index.add(&rows).await.unwrap();
+        assert!(index.add(&rows).await.unwrap().is_empty());
 
-        assert_eq!(index.blob(single).await.unwrap(), Some((rows.blobs[0], Some(first))), "{engine:?}");
-        assert_eq!(index.blob(multi).await.unwrap(), Some((rows.blobs[1], None)), "{engine:?}");
+        assert_eq!(index.blob(single).await.unwrap(), Some((rows.blobs[0].row, Some(first))), "{engine:?}");
+        assert_eq!(index.blob(multi).await.unwrap(), Some((rows.blobs[1].row, None)), "{engine:?}");
         assert_eq!(index.blob(BlobId::new(1)).await.unwrap(), None);
         assert_eq!(index.packs().await.unwrap(), rows.packs);
         assert_eq!(index.known(&[first.hash, other, second.hash]).await.unwrap().len(), 2);
@@ -62,17 +86,19 @@ async fn adding_again_changes_nothing_but_how_far_a_pack_is_indexed() {
             packs: vec![pack(1, 100)],
             chunks: vec![chunk(1, 1)],
             blobs: vec![blob(id, chunk(1, 1).hash)],
+            ..Rows::default()
         };
         index.add(&rows).await.unwrap();
         let again = Rows {
             packs: vec![pack(1, 200)],
             // Twice in one transaction, too.
             chunks: vec![chunk(1, 2), chunk(1, 4)],
-            blobs: vec![blob(id, chunk(2, 1).hash), blob(id, chunk(3, 1).hash)],
+            blobs: vec![blob(id, chunk(1, 1).hash), blob(id, chunk(1, 2).hash)],
+            ..Rows::default()
         };
         index.add(&again).await.unwrap();
         assert_eq!(index.packs().await.unwrap(), again.packs);
-        assert_eq!(index.blob(id).await.unwrap(), Some((rows.blobs[0], Some(rows.chunks[0]))));
+        assert_eq!(index.blob(id).await.unwrap(), Some((rows.blobs[0].row, Some(rows.chunks[0]))));
     }
 }
 
@@ -123,5 +149,85 @@ async fn many_rows_at_once() {
         index.add(&Rows { chunks, ..Rows::default() }).await.unwrap();
         assert_eq!(index.known(&hashes).await.unwrap().len(), 1_000);
         assert_eq!(index.locate(&hashes).await.unwrap().len(), 1_000);
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_added_only_with_all_its_chunks() {
+    for (database, index) in indexes().await {
+        let engine = database.dialect();
+        let (sound, damaged, new) = (chunk(1, 1), chunk(2, 1), chunk(3, 1));
+        let missing = chunk(4, 1);
+        index.add(&chunks_only(&[sound, damaged])).await.unwrap();
+        index.damage(&damaged).await.unwrap();
+        let mut blobs = Vec::new();
+        let mut refused = HashSet::new();
+        let mut give = |blob: fn(BlobId, &[ChunkRow]) -> NewBlob, chunks: &[ChunkRow], is_added: bool| {
+            let id = BlobId::new(1);
+            blobs.push(blob(id, chunks));
+            if !is_added {
+                refused.insert(id);
+            }
+        };
+        let single = |id, chunks: &[ChunkRow]| blob(id, chunks[0].hash);
+        give(single, &[sound], true);
+        give(single, &[new], true);
+        give(single, &[damaged], false);
+        give(single, &[missing], false);
+        // One by one they take another way than together with such as have several chunks.
+        let rows = Rows { chunks: vec![new], blobs: blobs.clone(), ..Rows::default() };
+        assert_eq!(index.add(&rows).await.unwrap(), refused, "{engine:?}");
+        let mut give = |chunks: &[ChunkRow], is_added: bool| {
+            let id = BlobId::new(1);
+            blobs.push(composed(id, chunks));
+            if !is_added {
+                refused.insert(id);
+            }
+        };
+        give(&[sound, new], true);
+        give(&[new, sound, new], true);
+        give(&[sound, damaged], false);
+        give(&[missing, sound], false);
+        let empty = BlobId::new(1);
+        let mut nothing = blob(empty, blake3::hash(b""));
+        nothing.row.size = 0;
+        nothing.chunks.clear();
+        blobs.push(nothing);
+        let rows = Rows { chunks: vec![new], blobs: blobs.clone(), ..Rows::default() };
+        assert_eq!(index.add(&rows).await.unwrap(), refused, "{engine:?}");
+        for blob in &blobs {
+            let is_there = index.blob(blob.row.id).await.unwrap().is_some();
+            assert_eq!(is_there, !refused.contains(&blob.row.id), "{engine:?}");
+        }
+        // What comes from packs is taken as it is.
+        index.replay(&blobs_only(&blobs)).await.unwrap();
+        for blob in &blobs {
+            assert!(index.blob(blob.row.id).await.unwrap().is_some(), "{engine:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_space_holds_the_chunks_of_its_blobs() {
+    for (database, index) in indexes().await {
+        let engine = database.dialect();
+        let rows = [chunk(1, 1), chunk(2, 1), chunk(3, 1), chunk(4, 1), chunk(5, 1)];
+        let [one, first, second, alien, damaged] = rows;
+        let (mine, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let blobs = vec![
+            NewBlob { space: mine, ..blob(BlobId::new(1), one.hash) },
+            NewBlob { space: mine, ..composed(BlobId::new(1), &[first, second, damaged]) },
+            NewBlob { space: other, ..composed(BlobId::new(1), &[alien, second]) },
+        ];
+        let ids: Vec<_> = blobs.iter().map(|blob| blob.row.id).collect();
+        index.add(&Rows { chunks: rows.to_vec(), blobs, ..Rows::default() }).await.unwrap();
+        index.damage(&damaged).await.unwrap();
+        let all: Vec<_> = rows.iter().map(|row| row.hash).chain([blake3::hash(b"nothing")]).collect();
+        let held = async |space| index.held(space, &all).await.unwrap();
+        assert_eq!(held(mine).await, [one.hash, first.hash, second.hash].into(), "{engine:?}");
+        assert_eq!(held(other).await, [alien.hash, second.hash].into(), "{engine:?}");
+        assert!(held(Uuid::nil()).await.is_empty(), "{engine:?}");
+        index.condemn_blobs(&ids[1..2], 5).await.unwrap();
+        assert_eq!(held(mine).await, [one.hash].into(), "{engine:?}");
     }
 }

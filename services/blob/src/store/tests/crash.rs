@@ -4,7 +4,7 @@ use super::*;
 use crate::store::scan::{Found, Scanner};
 
 /// A copy of a store's folder as it is at this moment, with the index as old as `index`.
-fn copy(home: &Home, with_index: bool) -> Home {
+pub(super) fn copy(home: &Home, with_index: bool) -> Home {
     let mut copy = Home::new();
     copy.settings = Settings { packs: copy.settings.packs, ..home.settings.clone() };
     std::fs::create_dir(copy.folder()).unwrap();
@@ -111,10 +111,10 @@ async fn a_torn_end_harms_nothing_before_it() {
         while let Some(record) = scanner.next().unwrap() {
             found.push(record);
         }
-        let is_last = |record: &Found| matches!(record, Found::Blob(blob) if blob.id == last);
+        let is_last = |record: &Found| matches!(record, Found::Blob(blob) if blob.row.id == last);
         assert_eq!(found.iter().any(is_last), len == whole.len(), "length {len}");
         assert!(found.len() >= 2, "length {len}");
-        assert!(matches!(found[..2], [Found::Chunk(_), Found::Blob(blob)] if blob.id == first));
+        assert!(matches!(&found[..2], [Found::Chunk(_), Found::Blob(blob)] if blob.row.id == first));
     }
 }
 

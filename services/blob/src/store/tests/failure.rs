@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::record::Codec;
 use crate::store::gate::Trouble;
-use crate::store::index::{BlobRow, ChunkRow, PackRow};
+use crate::store::index::{BlobRow, ChunkRow, NewBlob, PackRow};
 use crate::store::lane::{Appended, Batch, Entry, NewChunk, Reply, Ticket};
 use crate::store::pack::Location;
 use crate::store::packs::PackStore;
@@ -67,6 +67,7 @@ impl Rig {
         let entry = Entry {
             chunk: Some(NewChunk { chunk, codec: Codec::Raw, pieces: vec![Bytes::from_static(content)] }),
             blob: is_last.then(manifest),
+            segment: None,
             reply: Reply { ticket: ticket.clone(), answer: Some(answer) },
             memory: None,
         };
@@ -160,6 +161,7 @@ async fn a_failed_upload_takes_no_chunk_from_another() {
     let chunk = ChunkRow { hash, size: 3, location: location(128), codec: Codec::Raw };
     let id = BlobId::new(1);
     let blob = BlobRow { id, size: 3, digest: hash, manifest: location(200) };
+    let new = NewBlob { row: blob, space: Uuid::nil(), chunks: vec![hash] };
 
     // Both want the same chunk, which was written once, for the first of them.
     let (answer, answered) = tokio::sync::oneshot::channel();
@@ -167,8 +169,8 @@ async fn a_failed_upload_takes_no_chunk_from_another() {
     Reply { ticket: first.ticket.clone(), answer: None }.fail(WriteError::Failed);
     let second = Reply { ticket: Ticket::default(), answer: Some(answer) };
     let entries = vec![
-        Appended { reply: first, chunk: Some(chunk), blob: None },
-        Appended { reply: second, chunk: None, blob: Some(blob) },
+        Appended { reply: first, chunk: Some(chunk), blob: None, segment: None },
+        Appended { reply: second, chunk: None, blob: Some(new), segment: None },
     ];
     let (flushed, to_commit) = mpsc::channel(1);
     let pack = PackRow { id: PackId(1), salt: [1; 32], indexed_to: 300 };

@@ -34,9 +34,10 @@ fn scan(bytes: Vec<u8>, salt: crate::domain::record::Salt, encoding: &Arc<Encodi
                 chunk.location
             }
             Found::Blob(blob) => {
-                found.insert(blob.id.as_bytes().to_vec());
-                blob.manifest
+                found.insert(blob.row.id.as_bytes().to_vec());
+                blob.row.manifest
             }
+            Found::Segment(row) => row.location,
             Found::Locked(key) => panic!("{key} is no key that there ever was"),
         };
         let record = location.record();
