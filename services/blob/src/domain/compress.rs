@@ -1,7 +1,7 @@
 //! Compression of chunks with zstd, where it pays.
 //!
-//! Most large content is compressed already. So a chunk is not compressed before a few slices of it have been, which costs
-//! little beside hashing all of it.
+//! Most content is compressed already. So a chunk is not compressed before a few slices of it have been, which costs little
+//! beside hashing all of it; and a short one not before its bytes were counted, which costs little beside storing it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,8 @@ pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=9;
 /// Bytes of one of the slices that tell whether it pays, and how many there are.
 const SLICE: usize = 4 << 10;
 const SLICES: usize = 3;
+/// Content that is no longer than all slices together is not worth taking any.
+const SHORT: usize = SLICES * SLICE;
 /// The level for slices.
 const SAMPLE_LEVEL: i32 = 1;
 /// Slices have to become smaller by one part in so many, …
@@ -49,11 +51,11 @@ impl Compression {
     /// Whether it may be worth it to compress `pieces`, which are `len` bytes together. Never takes long.
     #[must_use]
     pub fn is_promising(&self, pieces: &[Bytes], len: usize) -> bool {
-        // What is no longer than the slices is tried as it is.
-        let is_short = len <= SLICES * SLICE;
-        len >= LEAST
-            && (is_short
-                || self.with(&self.quick, |tools| Some(tools.is_promising(pieces, len))) == Some(true))
+        match len {
+            0..LEAST => false,
+            LEAST..=SHORT => is_uneven(pieces, len),
+            _ => self.with(&self.quick, |tools| Some(tools.is_promising(pieces, len))) == Some(true),
+        }
     }
 
     /// `pieces`, which are `len` bytes together, in their compressed form; `None` when they do not become notably smaller.
@@ -154,7 +156,7 @@ impl Tools {
         self.input.clear();
         for slice in 0..SLICES {
             let from = (len - SLICE) / (SLICES - 1) * slice;
-            copy(pieces, from, SLICE, &mut self.input);
+            for_part(pieces, from, SLICE, |bytes| self.input.extend_from_slice(bytes));
         }
         let most = self.input.len() - self.input.len() / SAMPLE_GAIN;
         self.output.clear();
@@ -164,12 +166,28 @@ impl Tools {
     }
 }
 
-/// Adds `len` bytes of `pieces` from the offset `from` on to `to`.
-fn copy(pieces: &[Bytes], mut from: usize, mut len: usize, to: &mut Vec<u8>) {
+/// Whether some byte values come more often than others, among [`LEAST`] bytes from the middle. In what is compressed or
+/// encrypted they do not.
+fn is_uneven(pieces: &[Bytes], len: usize) -> bool {
+    let mut counts = [0_usize; 256];
+    for_part(pieces, len.saturating_sub(LEAST) / 2, LEAST, |bytes| {
+        for byte in bytes {
+            if let Some(count) = counts.get_mut(usize::from(*byte)) {
+                *count += 1;
+            }
+        }
+    });
+    // About LEAST + LEAST² / 256 for random bytes; a quarter of the second term is more than five times the deviation.
+    let squares = counts.iter().map(|count| count * count).sum::<usize>();
+    squares > LEAST + LEAST * LEAST / 256 * 5 / 4
+}
+
+/// Calls `with` for the `len` bytes of `pieces` from the offset `from` on, part by part.
+fn for_part(pieces: &[Bytes], mut from: usize, mut len: usize, mut with: impl FnMut(&[u8])) {
     for piece in pieces {
         if let Some(bytes) = piece.get(from..) {
             let bytes = bytes.get(..len).unwrap_or(bytes);
-            to.extend_from_slice(bytes);
+            with(bytes);
             len -= bytes.len();
             from = 0;
         } else {
@@ -197,7 +215,7 @@ mod tests {
     #[test]
     fn text_becomes_smaller_and_comes_back() {
         let compression = Compression::new(1);
-        for len in [LEAST, 4096, SLICES * SLICE + 1, QUICK, QUICK + 1, 300_000, 4 << 20] {
+        for len in [LEAST, 4096, SHORT + 1, QUICK, QUICK + 1, 300_000, 4 << 20] {
             let text = text(len);
             assert!(compression.is_promising(&pieces(&text, 1000), len));
             let whole = compression.compress(&pieces(&text, usize::MAX), len).unwrap();
@@ -214,8 +232,7 @@ mod tests {
         let compression = Compression::new(1);
         for len in [0, 1, LEAST - 1, LEAST, 5000, 20_000, 300_000, 2 << 20] {
             let noise = pieces(&noise(1, len), 32 << 10);
-            let is_tried = (LEAST..=SLICES * SLICE).contains(&len);
-            assert_eq!(compression.is_promising(&noise, len), is_tried, "{len}");
+            assert!(!compression.is_promising(&noise, len), "{len}");
             assert_eq!(compression.compress(&noise, len), None, "{len}");
         }
         assert!(!compression.is_promising(&pieces(&text(LEAST - 1), 100), LEAST - 1));
@@ -226,12 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn random_bytes_are_even_and_others_are_not() {
+        for seed in 0..2000 {
+            assert!(!is_uneven(&pieces(&noise(seed, 700), 100), 700), "{seed}");
+        }
+        // Six bits in a byte, as base64 has them.
+        let digits: Vec<u8> = noise(1, 700).iter().map(|byte| byte & 63).collect();
+        assert!(is_uneven(&pieces(&digits, 100), 700));
+        assert!(is_uneven(&pieces(&text(LEAST), 100), LEAST));
+    }
+
+    #[test]
     fn a_slice_is_found_wherever_pieces_end() {
         let bytes = noise(1, 10_000);
         for piece in [1, 7, 4096, 9_999, 10_000] {
             for (from, len) in [(0, 10), (0, 10_000), (5000, 4096), (9_990, 10), (9_999, 1)] {
                 let mut found = Vec::new();
-                copy(&pieces(&bytes, piece), from, len, &mut found);
+                for_part(&pieces(&bytes, piece), from, len, |part| found.extend_from_slice(part));
                 assert!(found == bytes[from..from + len], "{piece}: {from} and {len} more");
             }
         }

@@ -1,5 +1,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::domain::cut::tests::noise;
 
@@ -34,8 +36,10 @@ fn encode(encoding: &Encoding, kind: Kind, bytes: &[u8]) -> (Header, Vec<u8>) {
     (encoded.header, stored)
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+/// Whether 16 bytes of one stand in the other.
+fn are_alike(one: &[u8], other: &[u8]) -> bool {
+    let parts: HashSet<&[u8]> = one.chunks_exact(16).collect();
+    other.windows(16).any(|window| parts.contains(window))
 }
 
 #[test]
@@ -91,11 +95,11 @@ fn nothing_of_the_content_is_left_in_what_is_encrypted() {
     for (encoding, ..) in &encodings()[2..] {
         for content in [text(300), text(50_000), noise(1, 50_000)] {
             let (header, stored) = encode(encoding, Kind::Chunk, &content);
-            assert!(content.chunks(16).all(|part| !contains(&stored, part)));
+            assert!(!are_alike(&content, &stored));
             let (again, other) = encode(encoding, Kind::Chunk, &content);
             assert_eq!(header, again);
             // Neither key nor nonce come twice: apart from the key's id nothing is alike.
-            assert!(stored[8..].chunks(16).all(|part| part.len() < 16 || !contains(&other, part)));
+            assert!(!are_alike(&stored[8..], &other));
         }
     }
 }
