@@ -1,6 +1,6 @@
 //! How fast content goes in and out, as ratios to what the machine can do in the same run.
 //!
-//! `cargo bench -p holdall-blob`, or with `-- large` or `-- small` a part of it; `HOLDALL_BENCH_MIB` sets the size of the large blob (default 512), `HOLDALL_BENCH_DIR` where
+//! `cargo bench -p holdall-blob`, or with `-- large`, `-- small` or `-- ways` a part of it; `HOLDALL_BENCH_MIB` sets the size of the large blob (default 512), `HOLDALL_BENCH_DIR` where
 //! files go (default: the folder for temporary files). Best of three rounds, baseline and service in turn.
 #![expect(
     clippy::print_stdout,
@@ -8,6 +8,8 @@
     clippy::indexing_slicing,
     reason = "a program for people"
 )]
+
+mod ways;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -243,6 +245,9 @@ async fn run() {
     }
     if is_asked_for("small") {
         small(&bench, &service).await;
+    }
+    if is_asked_for("ways") {
+        ways::run(&bench, &service, mib).await;
     }
     service.close().await;
 }

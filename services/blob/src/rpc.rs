@@ -1,6 +1,7 @@
 //! The contract of `proto/holdall/blob/v1`: decode, call, encode.
 
 mod batch;
+mod delta;
 mod grant;
 mod read;
 mod resume;
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use holdall_proto::blob::v1::blob_service_server::{BlobService, BlobServiceServer};
 use holdall_proto::blob::v1::{
-    AbortUploadRequest, AbortUploadResponse, FinishUploadRequest, FinishUploadResponse, GetUploadRequest,
-    GetUploadResponse, ReadRequest, StartUploadRequest, StartUploadResponse, TakeOverUploadRequest,
-    TakeOverUploadResponse, WriteAtRequest, WriteAtResponse, WriteBatchRequest, WriteRequest, WriteResponse,
+    AbortUploadRequest, AbortUploadResponse, FinishUploadRequest, FinishUploadResponse, GetChunkingRequest,
+    GetChunkingResponse, GetUploadRequest, GetUploadResponse, ReadRequest, StartUploadRequest,
+    StartUploadResponse, TakeOverUploadRequest, TakeOverUploadResponse, WriteAtRequest, WriteAtResponse,
+    WriteBatchRequest, WriteDeltaRequest, WriteRequest, WriteResponse,
 };
 use holdall_proto::grant::KeyRing;
 use holdall_runtime::clock::Clock;
@@ -57,6 +59,7 @@ impl Rpc {
 impl BlobService for Rpc {
     type ReadStream = read::Answer;
     type WriteBatchStream = batch::Answer;
+    type WriteDeltaStream = delta::Answer;
 
     async fn write(
         &self,
@@ -112,6 +115,20 @@ impl BlobService for Rpc {
         request: Request<AbortUploadRequest>,
     ) -> Result<Response<AbortUploadResponse>, Status> {
         Ok(Response::new(resume::abort(self, request.get_ref()).await?))
+    }
+
+    async fn get_chunking(
+        &self,
+        _request: Request<GetChunkingRequest>,
+    ) -> Result<Response<GetChunkingResponse>, Status> {
+        Ok(Response::new(delta::chunking()))
+    }
+
+    async fn write_delta(
+        &self,
+        request: Request<Streaming<WriteDeltaRequest>>,
+    ) -> Result<Response<delta::Answer>, Status> {
+        Ok(Response::new(delta::write(self, request.into_inner())))
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<read::Answer>, Status> {

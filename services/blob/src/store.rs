@@ -89,6 +89,8 @@ pub struct Store {
     counters: Arc<Counters>,
     sessions: Sessions,
     max_uploads: u64,
+    /// Memory for lists of chunks that writers have sent, in bytes.
+    list_memory: Arc<Semaphore>,
     open: Mutex<Option<Open>>,
 }
 
@@ -135,7 +137,8 @@ impl Store {
         let reader = Reader::new(index, packs, encoding, Arc::clone(&counters), &settings.reading);
         let open = Open { shared, ended: vec![small_ended, bulk_ended], commits };
         let max_uploads = settings.max_uploads;
-        Ok(Self { reader, counters, sessions, max_uploads, open: Mutex::new(Some(open)) })
+        let list_memory = upload::delta::list_memory();
+        Ok(Self { reader, counters, sessions, max_uploads, list_memory, open: Mutex::new(Some(open)) })
     }
 
     /// Begins to write a blob of at most `limit` bytes under that id. `space` is recorded with it; nil for none.

@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
 mod batch;
+mod delta;
 mod resume;
 
 use std::os::unix::fs::OpenOptionsExt;

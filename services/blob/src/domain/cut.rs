@@ -18,6 +18,10 @@ pub const AVG: usize = 1 << 20;
 /// No chunk is larger, in bytes.
 pub const MAX: usize = 4 << 20;
 
+/// How far the two masks are apart.
+pub const NORMALIZATION_LEVEL: u32 = 1;
+const NORMALIZATION: Normalization = Normalization::Level1;
+
 struct Tables {
     gear: [u64; 256],
     /// The same, one bit to the left, for the first of two bytes taken at once (§3.7 of the paper).
@@ -31,9 +35,21 @@ struct Tables {
 static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     let (gear, shifted) = get_gear_with_seed(0);
     let table = |from: &[u64]| std::array::from_fn(|byte| from.get(byte).copied().unwrap_or_default());
-    let (strict, loose) = select_masks(AVG, Normalization::Level1);
+    let (strict, loose) = select_masks(AVG, NORMALIZATION);
     Tables { gear: table(&gear), gear_shifted: table(&shifted), strict, loose }
 });
+
+/// The number that each byte adds to the hash.
+#[must_use]
+pub fn gear() -> &'static [u64; 256] {
+    &TABLES.gear
+}
+
+/// The mask up to the average size, and that beyond it.
+#[must_use]
+pub fn masks() -> (u64, u64) {
+    (TABLES.strict, TABLES.loose)
+}
 
 /// Finds the ends of chunks in bytes that arrive in pieces.
 #[derive(Debug, Default)]

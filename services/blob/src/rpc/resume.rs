@@ -69,9 +69,10 @@ async fn go(rpc: Rpc, mut stream: Streaming<WriteAtRequest>) -> Result<WriteAtRe
     let fenced = writer.fenced();
     let received = tokio::select! {
         biased;
-        () = fenced => Err(UploadError::Fenced.into()),
+        () = fenced => Ok(()),
         received = receive(&rpc, &mut stream, &mut writer) => received,
     };
+    writer.check()?;
     match received {
         Ok(()) => Ok(WriteAtResponse { offset: writer.finish().await? }),
         Err(error) => {

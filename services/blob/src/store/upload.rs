@@ -8,6 +8,7 @@
 //! more ends the chunk it is gathering, so that its memory comes back: nobody waits for someone who waits.
 
 mod bulk;
+pub mod delta;
 mod digest;
 mod job;
 mod pieces;
@@ -240,6 +241,8 @@ pub(super) enum List {
     Blob(Manifest),
     /// Some of an upload.
     Segment(Segment),
+    /// None: to wait for those that are on their way.
+    Nothing,
 }
 
 impl List {
@@ -256,6 +259,7 @@ impl List {
         let (blob, segment) = match self {
             Self::Blob(blob) => (Some(blob), None),
             Self::Segment(segment) => (None, Some(segment)),
+            Self::Nothing => (None, None),
         };
         let reply = Reply { ticket, answer: Some(answer) };
         lane.send(Entry { chunk, blob, segment, reply, memory }).await?;

@@ -357,16 +357,16 @@ async fn what_is_given_up_is_gone() {
     sender.send(WriteAtRequest { part: Some(upload.at(1, 3 << 20)) }).await.unwrap();
     sender.send(WriteAtRequest { part: data(b"more").next() }).await.unwrap();
     upload.abort().await.unwrap();
-    refused(slow.await.unwrap(), Code::Aborted, "UPLOAD_FENCED");
+    refused(slow.await.unwrap(), Code::NotFound, "NOT_FOUND");
     let check = async |upload: &Uploading<'_>| {
+        // Given up once more, it is no less gone.
+        upload.abort().await.unwrap();
         refused(upload.get().await, Code::NotFound, "NOT_FOUND");
         refused(upload.take_over().await, Code::NotFound, "NOT_FOUND");
         refused(upload.write(1, 0, b"x").await, Code::NotFound, "NOT_FOUND");
         refused(upload.finish(1, 3 << 20, &[]).await, Code::NotFound, "NOT_FOUND");
-        upload.abort().await.unwrap();
     };
     check(&upload).await;
-    let upload = Uploading { service: &service, handle: upload.handle };
     let handle = upload.handle;
     service.close().await;
     let service = home.start().await;

@@ -7,7 +7,7 @@ use blake3::{Hash, Hasher};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::job::{Job, Work};
+use super::job::{Ends, Job, Work};
 use super::pieces::Pieces;
 use super::{List, PATIENCE, Shared, UploadError, acquire};
 use crate::domain::manifest::{Chunk, MAX_CHUNKS};
@@ -34,13 +34,13 @@ pub struct Bulk {
 
 impl Bulk {
     /// For content that goes on behind what `content` has seen, which was cut into `chunks` chunks.
-    pub fn new(shared: Arc<Shared>, content: Hasher, chunks: usize) -> Self {
+    pub fn new(shared: Arc<Shared>, content: Hasher, chunks: usize, ends: Ends) -> Self {
         Self {
             shared,
             ticket: Ticket::default(),
             pieces: Pieces::default(),
             memory: None,
-            work: Work::Ready(Box::new(Job::new(content))),
+            work: Work::Ready(Box::new(Job::new(content, ends))),
             chunks: Vec::new(),
             left: MAX_CHUNKS.saturating_sub(chunks),
         }
@@ -48,7 +48,7 @@ impl Bulk {
 
     /// For content that begins with `pieces`, which take `memory` of the account for large content.
     pub fn beginning_with(shared: Arc<Shared>, pieces: Pieces, memory: OwnedSemaphorePermit) -> Self {
-        let new = Self::new(shared, Hasher::new(), 0);
+        let new = Self::new(shared, Hasher::new(), 0, Ends::ByContent);
         Self { pieces, memory: Some(memory), ..new }
     }
 
@@ -62,10 +62,28 @@ impl Bulk {
                 acquire(&self.shared.bulk_memory, data.len()).await?
             }
         };
+        self.add_memory(memory);
+        self.push_accounted(data).await
+    }
+
+    /// Accounts for `len` bytes that will come by [`push_accounted`](Self::push_accounted), of a chunk that must not be cut.
+    /// While it waits it holds no other memory, once the chunk before has ended.
+    pub async fn reserve(&mut self, len: usize) -> Result<(), UploadError> {
+        self.settle().await?;
+        let memory = acquire(&self.shared.bulk_memory, len).await?;
+        self.add_memory(memory);
+        Ok(())
+    }
+
+    fn add_memory(&mut self, more: OwnedSemaphorePermit) {
         match &mut self.memory {
-            Some(held) => held.merge(memory),
-            None => self.memory = Some(memory),
+            Some(memory) => memory.merge(more),
+            None => self.memory = Some(more),
         }
+    }
+
+    /// As [`push`](Self::push), for bytes that are accounted for.
+    pub async fn push_accounted(&mut self, data: Bytes) -> Result<(), UploadError> {
         self.pieces.push(data);
         if self.pieces.len() >= BATCH {
             self.shared.admit()?;
@@ -81,7 +99,7 @@ impl Bulk {
     }
 
     /// Hands on what was received, once what was handed on before is cut.
-    async fn hand_on(&mut self, ends_chunk: bool) -> Result<(), UploadError> {
+    pub async fn hand_on(&mut self, ends_chunk: bool) -> Result<(), UploadError> {
         let mut job = self.work.take().await?;
         self.send_chunks(&mut job).await?;
         job.input = self.pieces.take();

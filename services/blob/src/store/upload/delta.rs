@@ -68,7 +68,7 @@ impl Store {
         count: u32,
     ) -> Result<Delta, UploadError> {
         let shared = self.shared()?;
-        if shared.is_full() {
+        if shared.room.is_full() {
             return Err(WriteError::Full.into());
         }
         if count > MAX_LISTED {
@@ -114,9 +114,12 @@ impl Delta {
         let is_short = first + chunks.len() == self.count && self.listed < self.size;
         // Of all but the last chunk of a blob the cutter makes no smaller ones, and each has its cost.
         let is_small = |chunk: &Chunk| usize::try_from(chunk.size).is_ok_and(|size| size < cut::MIN);
-        let but_last = self.chunks.last().into_iter().chain(chunks).take(
-            (chunks.len() + usize::from(first > 0)).saturating_sub(1),
-        );
+        let but_last = self
+            .chunks
+            .last()
+            .into_iter()
+            .chain(chunks)
+            .take((chunks.len() + usize::from(first > 0)).saturating_sub(1));
         if is_over || is_short || but_last.into_iter().any(is_small) {
             return Err(UploadError::WrongSize);
         }

@@ -13,6 +13,16 @@ use crate::domain::record::Kind;
 use crate::domain::seal::SealError;
 use crate::store::lane::{NewChunk, WriteError};
 
+/// Where chunks end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ends {
+    /// Where the content says so, and where they are told to.
+    #[default]
+    ByContent,
+    /// Only where they are told to; no digest of the whole is made.
+    AsTold,
+}
+
 /// A job: under way, or waiting for more.
 #[derive(Debug)]
 pub enum Work {
@@ -48,6 +58,8 @@ pub struct Job {
     pub input: Vec<Bytes>,
     /// The chunk ends with this input, wherever that is.
     pub is_last: bool,
+    /// Where else chunks end.
+    ends: Ends,
     /// Of all content.
     pub content: Hasher,
     /// Chunks that ended.
@@ -60,18 +72,20 @@ pub struct Job {
 
 impl Job {
     /// For content that goes on behind what `content` has seen.
-    pub fn new(content: Hasher) -> Self {
-        Self { content, ..Self::default() }
+    pub fn new(content: Hasher, ends: Ends) -> Self {
+        Self { content, ends, ..Self::default() }
     }
 
     /// One pass over the input, piece by piece, while each is in the processor's cache.
     fn run(&mut self, encoding: &Encoding) -> Result<(), SealError> {
         for mut piece in std::mem::take(&mut self.input) {
-            self.content.update(&piece);
-            while let Some(end) = self.cutter.scan(&piece) {
-                let rest = piece.split_off(end);
-                self.take(std::mem::replace(&mut piece, rest));
-                self.end_chunk(encoding)?;
+            if self.ends == Ends::ByContent {
+                self.content.update(&piece);
+                while let Some(end) = self.cutter.scan(&piece) {
+                    let rest = piece.split_off(end);
+                    self.take(std::mem::replace(&mut piece, rest));
+                    self.end_chunk(encoding)?;
+                }
             }
             self.take(piece);
         }

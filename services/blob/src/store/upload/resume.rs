@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::bulk::Bulk;
 use super::digest::{self, WINDOW};
+use super::job::Ends;
 use super::session::{LAST_EPOCH, Session, State, failed};
 use super::{List, Shared, UploadError, WriteError, Written, expect};
 use crate::domain::BlobId;
@@ -57,23 +58,23 @@ impl Store {
     /// Bytes of an upload that are durable, and whether it has become a blob.
     pub async fn upload_offset(&self, terms: &Terms) -> Result<(u64, bool), UploadError> {
         let session = self.sessions.get(terms.id).await?;
-        if session.is_given_up() {
-            return Err(UploadError::Unknown);
+        match () {
+            () if session.is_complete() => {
+                let blob = self.blob_of(terms).await?.ok_or(UploadError::Unknown)?;
+                Ok((blob.size, true))
+            }
+            () if session.is_given_up() => Err(UploadError::Unknown),
+            () => Ok((session.offset(), false)),
         }
-        if session.is_complete() {
-            let blob = self.blob_of(terms).await?.ok_or(UploadError::Unknown)?;
-            return Ok((blob.size, true));
-        }
-        Ok((session.offset(), false))
     }
 
     /// Stops whoever writes an upload, for good. Returns the epoch to go on with, and the bytes that are durable.
     pub async fn take_over(&self, terms: &Terms) -> Result<(i64, u64), UploadError> {
         let (shared, session) = (self.shared()?, self.open_session(terms).await?);
+        self.admit(terms, &session).await?;
         let epoch = session.begin_epoch()?;
         let state = session.lock(self.index(), terms.id).await?;
         session.check(epoch)?;
-        self.admit(terms, &state).await?;
         let record = terms.segment(epoch, state.offset, Vec::new());
         let state = Adding::start(&shared, Ticket::default(), &session, state, record).done().await?;
         Ok((epoch, state.offset))
@@ -87,8 +88,8 @@ impl Store {
         if state.offset != offset {
             return Err(UploadError::WrongOffset(state.offset));
         }
-        self.admit(&terms, &state).await?;
-        let bulk = Bulk::new(Arc::clone(&shared), state.hasher.clone(), state.chunks);
+        self.admit(&terms, &session).await?;
+        let bulk = Bulk::new(Arc::clone(&shared), state.hasher.clone(), state.chunks, Ends::ByContent);
         let has_seen_all = state.hashed == offset;
         let held = Held::Here(state);
         Ok(Writer { shared, session, terms, epoch, held, bulk, start: offset, end: offset, has_seen_all })
@@ -103,15 +104,22 @@ impl Store {
         digest: Option<Hash>,
     ) -> Result<Written, UploadError> {
         let (shared, session) = (self.shared()?, self.sessions.get(terms.id).await?);
-        if session.is_complete() {
-            let written = self.blob_of(terms).await?.ok_or(UploadError::Unknown)?;
-            if written.size != size {
-                return Err(UploadError::WrongSize);
+        let locked = if session.is_complete() {
+            Err(UploadError::Complete)
+        } else {
+            session.try_lock(self.index(), terms.id, epoch).await
+        };
+        let mut state = match locked {
+            Err(UploadError::Complete) => {
+                let written = self.blob_of(terms).await?.ok_or(UploadError::Unknown)?;
+                if written.size != size {
+                    return Err(UploadError::WrongSize);
+                }
+                expect(digest, written.digest)?;
+                return Ok(written);
             }
-            expect(digest, written.digest)?;
-            return Ok(written);
-        }
-        let mut state = session.try_lock(self.index(), terms.id, epoch).await?;
+            state => state?,
+        };
         if state.offset != size {
             return Err(UploadError::WrongSize);
         }
@@ -145,9 +153,6 @@ impl Store {
         }
         session.give_up();
         let state = session.lock(self.index(), terms.id).await?;
-        if session.is_complete() {
-            return Err(UploadError::Complete);
-        }
         let record = terms.segment(LAST_EPOCH, state.offset, Vec::new());
         let _state = Adding::start(&shared, Ticket::default(), &session, state, record).done().await?;
         self.index().forget_segments(terms.id).await.map_err(|error| failed(&error))?;
@@ -185,8 +190,8 @@ impl Store {
     }
 
     /// Whether the space may have one more upload, when this is one that the index has not heard of.
-    async fn admit(&self, terms: &Terms, state: &State) -> Result<(), UploadError> {
-        if state.is_known {
+    async fn admit(&self, terms: &Terms, session: &Session) -> Result<(), UploadError> {
+        if session.is_known() {
             return Ok(());
         }
         let count = self.index().count_uploads(terms.space).await.map_err(|error| failed(&error))?;
@@ -253,6 +258,11 @@ enum Held {
 }
 
 impl Writer {
+    /// Why this one has to stop, if it has to.
+    pub fn check(&self) -> Result<(), UploadError> {
+        self.session.check(self.epoch)
+    }
+
     /// Returns once somebody has taken over.
     pub fn fenced(&self) -> impl Future<Output = ()> + use<> {
         self.session.fenced(self.epoch)
@@ -302,7 +312,7 @@ impl Writer {
             return Ok(());
         }
         let state = self.state().await?;
-        self.session.check(self.epoch)?;
+        self.check()?;
         let chunks = self.bulk.take_chunks();
         let (start, ticket) = (self.start, self.bulk.ticket());
         self.start += sum(&chunks);
@@ -340,7 +350,6 @@ impl Adding {
                 Ok(()) => {
                     state.offset += bytes;
                     state.chunks += chunks;
-                    state.is_known = true;
                     session.publish(&state);
                     Ok(state)
                 }

@@ -24,6 +24,8 @@ pub struct Session {
     epoch: watch::Sender<i64>,
     /// Bytes that are durable.
     offset: AtomicU64,
+    /// The index has heard of it.
+    is_known: AtomicBool,
     /// It has become a blob.
     is_complete: AtomicBool,
     /// Of whoever writes.
@@ -41,8 +43,6 @@ pub struct State {
     pub hasher: Hasher,
     /// Never more than `offset`, and never within a chunk.
     pub hashed: u64,
-    /// The index has heard of the upload.
-    pub is_known: bool,
     /// A write ended without an answer: only the index knows how far it came.
     pub is_uncertain: bool,
 }
@@ -50,18 +50,12 @@ pub struct State {
 impl Session {
     async fn load(index: &Index, id: BlobId) -> Result<Self, index::Error> {
         let is_complete = index.blob(id).await?.is_some();
-        let mut state = State {
-            offset: 0,
-            chunks: 0,
-            hasher: Hasher::new(),
-            hashed: 0,
-            is_known: false,
-            is_uncertain: false,
-        };
+        let mut state = State { offset: 0, chunks: 0, hasher: Hasher::new(), hashed: 0, is_uncertain: false };
         let epoch = state.load(index, id).await?;
         Ok(Self {
             epoch: watch::Sender::new(epoch.unwrap_or(FIRST_EPOCH)),
             offset: AtomicU64::new(state.offset),
+            is_known: AtomicBool::new(epoch.is_some()),
             is_complete: AtomicBool::new(is_complete),
             state: Arc::new(tokio::sync::Mutex::new(state)),
         })
@@ -72,9 +66,15 @@ impl Session {
         self.offset.load(Ordering::Acquire)
     }
 
-    /// Takes note of a state that the holder of the lock has changed.
+    /// Whether the index has heard of it.
+    pub fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Acquire)
+    }
+
+    /// Takes note of a state that the holder of the lock has changed, and that the index has.
     pub fn publish(&self, state: &State) {
         self.offset.store(state.offset, Ordering::Release);
+        self.is_known.store(true, Ordering::Release);
     }
 
     /// Whether it has become a blob.
@@ -155,10 +155,12 @@ impl Session {
         mut state: OwnedMutexGuard<State>,
     ) -> Result<OwnedMutexGuard<State>, UploadError> {
         if state.is_uncertain {
-            state.load(index, id).await.map_err(|error| failed(&error))?;
-            self.publish(&state);
+            let epoch = state.load(index, id).await.map_err(|error| failed(&error))?;
+            self.offset.store(state.offset, Ordering::Release);
+            self.is_known.store(epoch.is_some(), Ordering::Release);
         }
-        Ok(state)
+        // Whoever had the lock before may have finished it.
+        if self.is_complete() { Err(UploadError::Complete) } else { Ok(state) }
     }
 }
 
@@ -168,7 +170,6 @@ impl State {
         let progress = index.progress(id).await?;
         self.offset = progress.chunks.iter().map(|chunk| u64::from(chunk.size)).sum();
         self.chunks = progress.chunks.len();
-        self.is_known = progress.epoch.is_some();
         if self.hashed > self.offset {
             (self.hasher, self.hashed) = (Hasher::new(), 0);
         }

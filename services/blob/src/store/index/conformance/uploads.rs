@@ -24,7 +24,7 @@ async fn sizes(index: &Index, upload: BlobId) -> (Option<i64>, Vec<u32>) {
 async fn segments_make_a_chain_of_which_the_latest_count() {
     for (database, index) in indexes().await {
         let engine = database.dialect();
-        let (first, second) = (BlobId::new(1), BlobId::new(2));
+        let (first, second) = (BlobId::new(1_000), BlobId::new(2_000));
         index.add(&chunks_only(&[1, 2, 5, 6, 7, 9].map(part))).await.unwrap();
         let add = async |segments| {
             assert!(index.add(&Rows { segments, ..Rows::default() }).await.unwrap().is_empty());
