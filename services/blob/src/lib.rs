@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rpc       decode, check the grant, call, encode
-//! store     blobs as chunks in packs on a disk, with an index in a database
+//! store     blobs as chunks in packs, on a disk or in a bucket, with an index in a database
 //! domain    where content is cut; the formats of records and manifests
 //! ```
 //!
@@ -30,7 +30,7 @@ mod error;
 mod rpc;
 pub mod store;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdall_proto::grant::KeyRing;
@@ -45,12 +45,15 @@ use holdall_runtime::token::{Verifier, key_source};
 use holdall_sql::{Database, Durability};
 use tonic::service::Routes;
 
-pub use config::{Config, DownloadsConfig, GrantsConfig, PacksConfig, Process, UploadsConfig};
+pub use config::{
+    Config, DownloadsConfig, GrantsConfig, PackStoreKind, PacksConfig, Process, S3Config, UploadsConfig,
+};
 
 use crate::rpc::Rpc;
 use crate::store::counters::Counters;
 use crate::store::index::{Index, MIGRATIONS};
-use crate::store::{OpenError, Store};
+use crate::store::packs::object::Secret;
+use crate::store::{OpenError, Store, packs};
 
 /// The service, ready to be called or served.
 pub struct Service {
@@ -83,16 +86,17 @@ impl Service {
 /// directory, [`StartError::Failed`] for anything else.
 pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Service, StartError> {
     let keys = keys(&config.grants)?;
+    let packs = match config.packs.store {
+        PackStoreKind::Disk => config.packs.disk(data_dir.join("packs")),
+        PackStoreKind::S3 => bucket(config)?,
+    };
     let data_dir = DataDir::acquire(data_dir, "holdall-blob")?;
     let index = config.index.clone().or_file(&data_dir.path().join("index.db"));
     let index = Database::open(&index, &MIGRATIONS, Durability::Rebuildable).await.map_err(index_error)?;
-    let store =
-        Store::open(&config.store(data_dir.path()), Index::new(index)).await.map_err(
-            |error| match error {
-                OpenError::ForeignIndex(_) => StartError::Config(error.into()),
-                error => StartError::failed(chain(&error)),
-            },
-        )?;
+    let store = Store::open(&config.store(packs), Index::new(index)).await.map_err(|error| match error {
+        OpenError::ForeignIndex(_) => StartError::Config(error.into()),
+        error => StartError::failed(chain(&error)),
+    })?;
     let store = Arc::new(store);
     let rpc = Rpc::new(Arc::clone(&store), keys, clock.clone(), config.uploads.idle_timeout.get());
     let (routes, readiness) = health::add_health(Routes::new(rpc.into_service())).await;
@@ -111,6 +115,25 @@ fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {
         ));
     };
     others.iter().try_fold(KeyRing::new(&load(first)?), |ring, file| Ok(ring.and(&load(file)?)))
+}
+
+fn bucket(config: &Config) -> Result<packs::Settings, StartError> {
+    let key = |name: &str, file: &Option<PathBuf>, variable| {
+        let found = match file {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+            }
+            None => std::env::var(variable).map_err(|_| format!("must name a file, or {variable} be set")),
+        };
+        let key = found.and_then(|key| match key.trim() {
+            "" => Err("holds no key".to_owned()),
+            key => Ok(Secret(key.to_owned())),
+        });
+        key.map_err(|problem| StartError::Config(Invalid::new(name, problem).into()))
+    };
+    let access = key("blob.s3.access_key_file", &config.s3.access_key_file, "AWS_ACCESS_KEY_ID")?;
+    let secret = key("blob.s3.secret_key_file", &config.s3.secret_key_file, "AWS_SECRET_ACCESS_KEY")?;
+    Ok(packs::Settings::Object(config.s3.settings(access, secret, config.uploads.memory.get())))
 }
 
 /// Grants are the proof on every method. Where there is none, there is nothing to find.
