@@ -1,6 +1,8 @@
 //! What an operator can set. Inert data: [`build`](crate::build) makes a service of it.
 
-use std::path::{Path, PathBuf};
+mod s3;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdall_runtime::config::{
@@ -9,6 +11,7 @@ use holdall_runtime::config::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::s3::S3Config;
 use crate::domain::compress::{self, Compression};
 use crate::domain::cut;
 use crate::domain::payload::Encoding;
@@ -71,6 +74,8 @@ pub struct Config {
     pub grants: GrantsConfig,
     /// The files that hold content.
     pub packs: PacksConfig,
+    /// The bucket that holds them, when they are not on a disk.
+    pub s3: S3Config,
     /// Encryption of content.
     pub encryption: EncryptionConfig,
     /// Content on its way in.
@@ -80,15 +85,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// How to set up the store in `data_dir`. What it holds is encrypted with `keys`.
-    pub(crate) fn store(&self, data_dir: &Path, keys: Keys) -> Settings {
+    /// How to set up the store whose packs are kept so. What it holds is encrypted with `keys`.
+    pub(crate) fn store(&self, packs: packs::Settings, keys: Keys) -> Settings {
         let compression = self.packs.compression.then(|| Compression::new(self.packs.compression_level));
         Settings {
-            packs: packs::Settings::Disk(packs::disk::Settings {
-                folder: data_dir.join("packs"),
-                max_size: self.packs.max_size.get(),
-                reserve: self.packs.reserve.map(ByteSize::get),
-            }),
+            packs,
             encoding: Arc::new(Encoding::new(compression, keys)),
             small_memory: bytes(self.uploads.small_memory),
             bulk_memory: bytes(self.uploads.memory),
@@ -108,6 +109,9 @@ impl Validate for Config {
             return Err(Invalid::new("index.max_connections", "must be at least 1"));
         }
         self.packs.validate().map_err(|invalid| invalid.within("packs"))?;
+        if self.packs.store == PackStoreKind::S3 {
+            self.s3.validate().map_err(|invalid| invalid.within("s3"))?;
+        }
         self.uploads.validate().map_err(|invalid| invalid.within("uploads"))?;
         self.downloads.validate().map_err(|invalid| invalid.within("downloads"))
     }
@@ -129,11 +133,24 @@ pub struct EncryptionConfig {
     pub key_files: Vec<PathBuf>,
 }
 
+/// Where packs are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackStoreKind {
+    /// In a folder of the data directory.
+    #[default]
+    Disk,
+    /// In a bucket: see [`S3Config`].
+    S3,
+}
+
 /// `[blob.packs]`: the files that hold content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PacksConfig {
-    /// A pack of this size is not written to any more.
+    /// Where they are.
+    pub store: PackStoreKind,
+    /// A pack of this size is not written to any more. On disk only.
     pub max_size: ByteSize,
     /// How much of the disk is left to others: with less than this free, nothing new is taken in. 5 % of the disk, at most
     /// 1 GiB, when absent.
@@ -144,9 +161,26 @@ pub struct PacksConfig {
     pub compression_level: i32,
 }
 
+impl PacksConfig {
+    /// How to keep packs in `folder`.
+    pub(crate) fn disk(&self, folder: PathBuf) -> packs::Settings {
+        packs::Settings::Disk(packs::disk::Settings {
+            folder,
+            max_size: self.max_size.get(),
+            reserve: self.reserve.map(ByteSize::get),
+        })
+    }
+}
+
 impl Default for PacksConfig {
     fn default() -> Self {
-        Self { max_size: ByteSize::new(1 << 30), reserve: None, compression: true, compression_level: 1 }
+        Self {
+            store: PackStoreKind::default(),
+            max_size: ByteSize::new(1 << 30),
+            reserve: None,
+            compression: true,
+            compression_level: 1,
+        }
     }
 }
 

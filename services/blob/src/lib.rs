@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rpc       decode, check the grant, call, encode
-//! store     blobs as chunks in packs on a disk, with an index in a database
+//! store     blobs as chunks in packs, on a disk or in a bucket, with an index in a database
 //! domain    where content is cut; the formats of records and manifests; compression and encryption
 //! ```
 //!
@@ -35,7 +35,7 @@ mod rpc;
 pub mod store;
 mod sweep;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdall_proto::grant::KeyRing;
@@ -52,14 +52,16 @@ use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
 pub use config::{
-    Config, DownloadsConfig, EncryptionConfig, GrantsConfig, PacksConfig, Process, UploadsConfig,
+    Config, DownloadsConfig, EncryptionConfig, GrantsConfig, PackStoreKind, PacksConfig, Process, S3Config,
+    UploadsConfig,
 };
 
 use crate::domain::seal::Keys;
 use crate::rpc::Rpc;
 use crate::store::counters::Counters;
 use crate::store::index::{Index, MIGRATIONS};
-use crate::store::{OpenError, Store};
+use crate::store::packs::object::Secret;
+use crate::store::{OpenError, Store, packs};
 
 /// The service, ready to be called or served.
 pub struct Service {
@@ -96,7 +98,11 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
     let keys = keys(&config.grants)?;
     let encryption =
         config.encryption.key_files.iter().map(|file| key(file)).collect::<Result<Vec<_>, _>>()?;
-    let settings = config.store(data_dir, Keys::new(&encryption));
+    let packs = match config.packs.store {
+        PackStoreKind::Disk => config.packs.disk(data_dir.join("packs")),
+        PackStoreKind::S3 => bucket(config)?,
+    };
+    let settings = config.store(packs, Keys::new(&encryption));
     let data_dir = DataDir::acquire(data_dir, "holdall-blob")?;
     let index = config.index.clone().or_file(&data_dir.path().join("index.db"));
     let index = Database::open(&index, &MIGRATIONS, Durability::Rebuildable).await.map_err(index_error)?;
@@ -126,6 +132,25 @@ fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {
 
 fn key(file: &Path) -> Result<[u8; 32], StartError> {
     keyfile::load(file).map_err(|error| StartError::Config(error.into()))
+}
+
+fn bucket(config: &Config) -> Result<packs::Settings, StartError> {
+    let key = |name: &str, file: &Option<PathBuf>, variable| {
+        let found = match file {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+            }
+            None => std::env::var(variable).map_err(|_| format!("must name a file, or {variable} be set")),
+        };
+        let key = found.and_then(|key| match key.trim() {
+            "" => Err("holds no key".to_owned()),
+            key => Ok(Secret(key.to_owned())),
+        });
+        key.map_err(|problem| StartError::Config(Invalid::new(name, problem).into()))
+    };
+    let access = key("blob.s3.access_key_file", &config.s3.access_key_file, "AWS_ACCESS_KEY_ID")?;
+    let secret = key("blob.s3.secret_key_file", &config.s3.secret_key_file, "AWS_SECRET_ACCESS_KEY")?;
+    Ok(packs::Settings::Object(config.s3.settings(access, secret, config.uploads.memory.get())))
 }
 
 /// Grants are the proof on every method. Where there is none, there is nothing to find.

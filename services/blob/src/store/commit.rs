@@ -59,8 +59,14 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
     let mut reached = HashMap::new();
     let mut replies = Vec::new();
     for batch in batches {
-        // Batches of a pack come in order: the last one reaches farthest.
-        reached.insert(batch.pack.id, batch.pack);
+        match batch.pack {
+            Some(pack) if batch.is_closed => rows.packs.push(pack),
+            // Batches of a pack come in order: the last one reaches farthest.
+            Some(pack) => {
+                reached.insert(pack.id, pack);
+            }
+            None => {}
+        }
         for entry in batch.entries {
             // A chunk is durable whatever becomes of its upload, and another one of this batch may rely on it.
             rows.chunks.extend(entry.chunk);
@@ -73,7 +79,7 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
             }
         }
     }
-    rows.packs = reached.into_values().filter_map(|pack| packs.reach(pack)).collect();
+    rows.packs.extend(reached.into_values().filter_map(|pack| packs.reach(pack)));
     match retry(async || index.add(&rows).await).await {
         Ok(refused) => {
             for (blob, reply) in replies {

@@ -381,7 +381,7 @@ fn index_failed(error: &index::Error) -> ReadError {
 }
 
 /// What to say when the thread that read is gone.
-pub fn crashed(error: &dyn std::error::Error) -> ReadError {
-    tracing::error!(error, "reading ended early");
+pub fn crashed(error: &impl std::error::Error) -> ReadError {
+    tracing::error!(%error, "reading ended early");
     ReadError::Failed
 }

@@ -39,7 +39,7 @@ pub async fn recover(
     }
     for listed in found {
         let known = known.remove(&listed.id);
-        let is_done = known.is_some_and(|known| listed.whole == Some(known.indexed_to));
+        let is_done = known.is_some_and(|known| listed.len == Some(known.indexed_to));
         if !is_done && !retired.contains(&listed.id) {
             recover_pack(packs, index, encoding, listed.id, known).await?;
         }

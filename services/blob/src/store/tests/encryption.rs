@@ -102,7 +102,7 @@ async fn a_missing_key_is_neither_damage_nor_the_end() {
         store.close().await;
     }
     // An index without what cannot be read would look complete.
-    home.lose_index();
+    home.lose_index().await;
     let refused = Store::open(&home.settings, home.index().await).await.map(drop).unwrap_err();
     assert!(matches!(refused, OpenError::KeyMissing(..)), "{refused}");
 
@@ -195,7 +195,7 @@ async fn what_can_be_compressed_takes_less_room() {
     assert!((disk(&home).len() as u64) < whole / 2);
     // Whoever reads needs not write like this.
     store.close().await;
-    home.lose_index();
+    home.lose_index().await;
     let mut plain = home;
     plain.settings.encoding = Arc::default();
     let store = plain.open().await;
