@@ -175,8 +175,9 @@ impl Home {
 
     /// The packs' files, in order.
     fn packs(&self) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().path());
         let mut packs: Vec<_> =
-            std::fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+            files.filter(|file| file.extension().is_some_and(|extension| extension == "pack")).collect();
         packs.sort();
         packs
     }
