@@ -24,7 +24,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::auth::v1::Delegation;
-use crate::blob::v1::{ReadGrant, Receipt, WriteGrant};
+use crate::blob::v1::{ReadGrant, Receipt, RootsGrant, WriteGrant};
 
 const FORMAT: u8 = 1;
 const KEY_ID_LEN: usize = 4;
@@ -43,6 +43,8 @@ pub enum Kind {
     ReadGrant,
     /// [`Delegation`].
     Delegation,
+    /// [`RootsGrant`].
+    RootsGrant,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::Receipt => "holdall.blob.v1.Receipt 2026-11 mac",
             Self::ReadGrant => "holdall.blob.v1.ReadGrant 2026-11 mac",
             Self::Delegation => "holdall.auth.v1.Delegation 2026-11 mac",
+            Self::RootsGrant => "holdall.blob.v1.RootsGrant 2026-11 mac",
         }
     }
 }
@@ -93,6 +96,13 @@ impl Sealed for Delegation {
     }
 }
 
+impl Sealed for RootsGrant {
+    const KIND: Kind = Kind::RootsGrant;
+    fn expires_at_us(&self) -> i64 {
+        self.expires_at_us
+    }
+}
+
 /// Why a sealed message was not accepted. Clients learn only that it was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
@@ -117,6 +127,7 @@ struct MacKeys {
     receipt: [u8; 32],
     read_grant: [u8; 32],
     delegation: [u8; 32],
+    roots_grant: [u8; 32],
 }
 
 impl MacKeys {
@@ -127,6 +138,7 @@ impl MacKeys {
             receipt: of(Kind::Receipt),
             read_grant: of(Kind::ReadGrant),
             delegation: of(Kind::Delegation),
+            roots_grant: of(Kind::RootsGrant),
         }
     }
 
@@ -136,6 +148,7 @@ impl MacKeys {
             Kind::Receipt => &self.receipt,
             Kind::ReadGrant => &self.read_grant,
             Kind::Delegation => &self.delegation,
+            Kind::RootsGrant => &self.roots_grant,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! rpc       decode, check the grant, call, encode
+//! jobs      deleting what is not used any more, and compacting packs, in the background
 //! store     blobs as chunks in packs on a disk, with an index in a database
 //! domain    where content is cut; the formats of records and manifests
 //! ```
@@ -22,11 +23,14 @@
 //! * A receipt for anything that is not flushed.
 //! * A row of the index that speaks of bytes which are not flushed: other uploads rely on it.
 //! * A byte of an unverified chunk in an answer; an answer that is short and looks complete.
-//! * A change of what was flushed. Packs only grow, and the index can always be made again from them.
+//! * A change of what was flushed. Packs only grow until they are deleted as a whole, and the index can always be made again
+//!   from them.
+//! * The deletion of what metadata says is in use, or of anything without asking it twice: see [`jobs`].
 
 mod config;
 pub mod domain;
 mod error;
+mod jobs;
 mod rpc;
 pub mod store;
 
@@ -41,12 +45,19 @@ use holdall_runtime::health::{self, Readiness};
 use holdall_runtime::keyfile;
 use holdall_runtime::layers::{self, Admission};
 use holdall_runtime::run::StartError;
+use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::token::{Verifier, key_source};
+use holdall_runtime::upstream::Upstream;
 use holdall_sql::{Database, Durability};
 use tonic::service::Routes;
 
-pub use config::{Config, DownloadsConfig, GrantsConfig, PacksConfig, Process, UploadsConfig};
+pub use config::{
+    CollectionConfig, CompactionConfig, Config, DownloadsConfig, GrantsConfig, PacksConfig, Process,
+    ScrubConfig, UploadsConfig,
+};
 
+use crate::jobs::Jobs;
+use crate::jobs::roots::Metadata;
 use crate::rpc::Rpc;
 use crate::store::counters::Counters;
 use crate::store::index::{Index, MIGRATIONS};
@@ -59,6 +70,12 @@ pub struct Service {
     /// What its health check says; ready from the start.
     pub readiness: Readiness,
     store: Arc<Store>,
+    keys: KeyRing,
+    clock: Clock,
+    collection: CollectionConfig,
+    compaction: CompactionConfig,
+    scrub: ScrubConfig,
+    jobs: Option<Jobs>,
     _data_dir: DataDir,
 }
 
@@ -68,8 +85,33 @@ impl Service {
         self.store.counters()
     }
 
+    /// Starts what is done in the background; it ends with `shutdown`, or when the service is closed. What is in use is asked of
+    /// `metadata`; without it, nothing is deleted.
+    pub fn start_jobs(&mut self, metadata: Option<Upstream>, shutdown: &Shutdown) {
+        let mut jobs = Jobs::new(shutdown.token().child_token());
+        if !self.collection.enabled {
+            tracing::info!("what is not used any more is kept: collection is switched off");
+        } else if let Some(metadata) = metadata {
+            let index = self.store.reader().index().clone();
+            let roots = Metadata::new(metadata, self.keys.clone(), self.clock.clone(), index);
+            jobs.collect(Arc::clone(&self.store), roots, &self.collection, self.clock.clone());
+        } else {
+            tracing::info!("what is not used any more is kept: there is no metadata service to ask");
+        }
+        if self.compaction.enabled {
+            jobs.compact(Arc::clone(&self.store), &self.compaction, self.clock.clone());
+        }
+        if self.scrub.enabled {
+            jobs.scrub(Arc::clone(&self.store), &self.scrub, self.clock.clone());
+        }
+        self.jobs = Some(jobs);
+    }
+
     /// Finishes what is being written and closes the index; to be called when nothing calls the service any more.
     pub async fn close(self) {
+        if let Some(jobs) = self.jobs {
+            jobs.stop().await;
+        }
         self.store.close().await;
     }
 }
@@ -94,13 +136,24 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
             },
         )?;
     let store = Arc::new(store);
-    let rpc = Rpc::new(Arc::clone(&store), keys, clock.clone(), config.uploads.idle_timeout.get());
+    let rpc = Rpc::new(Arc::clone(&store), keys.clone(), clock.clone(), config.uploads.idle_timeout.get());
     let (routes, readiness) = health::add_health(Routes::new(rpc.into_service())).await;
     let routes =
         health::add_reflection(routes, holdall_proto::FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
     readiness.ready().await;
-    let routes = layers::wrap(routes, admission(clock));
-    Ok(Service { routes, readiness, store, _data_dir: data_dir })
+    let routes = layers::wrap(routes, admission(clock.clone()));
+    Ok(Service {
+        routes,
+        readiness,
+        store,
+        keys,
+        clock,
+        collection: config.collection.clone(),
+        compaction: config.compaction.clone(),
+        scrub: config.scrub.clone(),
+        jobs: None,
+        _data_dir: data_dir,
+    })
 }
 
 fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {

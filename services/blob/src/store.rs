@@ -1,21 +1,21 @@
 //! Where blobs are: packs on a disk, an index in a database.
 
-mod append;
 mod commit;
 pub mod counters;
 mod download;
-mod flush;
 pub mod index;
 pub mod lane;
+pub(crate) mod layout;
 pub mod pack;
+pub mod packs;
 pub mod reader;
-mod recover;
-mod room;
-mod scan;
+pub(crate) mod recover;
+pub(crate) mod scan;
+mod sealed;
 pub mod upload;
+pub mod verify;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,10 +25,11 @@ use uuid::Uuid;
 
 use self::counters::Counters;
 use self::index::Index;
-use self::lane::{Context, Ended, Lane, PackIds, WriteError};
-use self::pack::{PackDir, PackId};
+use self::lane::{Context, Ended, Entry, Lane, WriteError};
+use self::pack::PackId;
+use self::packs::PackStore;
 use self::reader::{Limits, Reader};
-use self::room::Room;
+use self::sealed::Sealed;
 use self::upload::{Shared, Upload, UploadError};
 use crate::domain::BlobId;
 
@@ -36,6 +37,8 @@ use crate::domain::BlobId;
 const SMALL_QUEUE: usize = 1024;
 /// Chunks of large blobs on their way into packs, at most.
 const BULK_QUEUE: usize = 8;
+/// Copies on their way into packs, at most.
+const COPY_QUEUE: usize = 1024;
 /// Batches on their way into the index, at most.
 const COMMIT_QUEUE: usize = 16;
 
@@ -45,12 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How a store is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The folder of the packs; its parent has to exist.
-    pub packs: PathBuf,
-    /// A pack that has reached this many bytes is not written to any more.
-    pub pack_size: u64,
-    /// Bytes of the disk that are kept free; 5 % of it, at most 1 GiB, when absent.
-    pub reserve: Option<u64>,
+    /// Where packs are kept.
+    pub packs: packs::Settings,
     /// Memory for content of small blobs on its way in, in bytes.
     pub small_memory: usize,
     /// Memory for content of large blobs on its way in, in bytes.
@@ -78,12 +77,15 @@ pub enum OpenError {
 /// A store of blobs.
 pub struct Store {
     reader: Reader,
+    packs: Arc<dyn PackStore>,
+    sealed: Arc<Sealed>,
     counters: Arc<Counters>,
     open: Mutex<Option<Open>>,
 }
 
 struct Open {
     shared: Arc<Shared>,
+    copy_lane: Lane,
     ended: Vec<Ended>,
     commits: JoinHandle<()>,
 }
@@ -91,32 +93,32 @@ struct Open {
 impl Store {
     /// Opens a store. What a crash left unindexed is indexed first.
     pub async fn open(settings: &Settings, index: Index) -> Result<Self, OpenError> {
-        let packs = Arc::new(PackDir::open(settings.packs.clone())?);
+        let packs = packs::open(&settings.packs)?;
         let last = recover::recover(&packs, &index).await?;
         let counters = Arc::new(Counters::default());
         counters.publish();
-        let context = Context {
-            packs: Arc::clone(&packs),
-            index: index.clone(),
-            pack_ids: Arc::new(PackIds::after(last)),
-            pack_size: settings.pack_size,
-            counters: Arc::clone(&counters),
-        };
-        let (flushed, to_commit) = mpsc::channel(COMMIT_QUEUE);
-        let (small_lane, small_ended) = Lane::start("small", SMALL_QUEUE, context.clone(), flushed.clone())?;
-        let (bulk_lane, bulk_ended) = Lane::start("bulk", BULK_QUEUE, context, flushed)?;
-        let commits = tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), to_commit));
+        let context = Context { index: index.clone(), counters: Arc::clone(&counters), last, lane: "" };
+        let sealed = Arc::new(Sealed::new(last));
+        let (durable, to_commit) = mpsc::channel(COMMIT_QUEUE);
+        let (small_lane, small_ended) =
+            Lane::start(&packs, "small", SMALL_QUEUE, context.clone(), durable.clone())?;
+        let (bulk_lane, bulk_ended) =
+            Lane::start(&packs, "bulk", BULK_QUEUE, context.clone(), durable.clone())?;
+        let (copy_lane, copy_ended) = Lane::start(&packs, "copy", COPY_QUEUE, context, durable)?;
+        let commits =
+            tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), Arc::clone(&sealed), to_commit));
         let account = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         let shared = Arc::new(Shared {
             small_lane,
             bulk_lane,
             small_memory: account(settings.small_memory),
             bulk_memory: account(settings.bulk_memory),
-            room: Arc::new(Room::new(settings.packs.clone(), settings.reserve)),
+            packs: Arc::clone(&packs),
         });
-        let reader = Reader::new(index, packs, Arc::clone(&counters), &settings.reading);
-        let open = Open { shared, ended: vec![small_ended, bulk_ended], commits };
-        Ok(Self { reader, counters, open: Mutex::new(Some(open)) })
+        let reader = Reader::new(index, Arc::clone(&packs), Arc::clone(&counters), &settings.reading);
+        let ended = vec![small_ended, bulk_ended, copy_ended];
+        let open = Mutex::new(Some(Open { shared, copy_lane, ended, commits }));
+        Ok(Self { reader, packs, sealed, counters, open })
     }
 
     /// Begins to write a blob of at most `limit` bytes under that id. `space` is recorded with it; nil for none.
@@ -132,6 +134,25 @@ impl Store {
         &self.reader
     }
 
+    /// Where packs are kept.
+    pub fn packs(&self) -> &Arc<dyn PackStore> {
+        &self.packs
+    }
+
+    /// Whether nothing will be added to a pack any more.
+    pub fn is_sealed(&self, pack: PackId) -> bool {
+        self.sealed.contains(pack)
+    }
+
+    /// Gives a copy of a record to a lane that is for those alone, waiting for room.
+    pub async fn send_copy(&self, entry: Entry) -> Result<(), WriteError> {
+        let lane = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.as_ref().map(|open| open.copy_lane.clone()).ok_or(WriteError::Failed)?
+        };
+        lane.send(entry).await
+    }
+
     /// What was done since the store was opened.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -141,8 +162,8 @@ impl Store {
     /// waited for for a minute.
     pub async fn close(&self) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Open { shared, ended, commits }) = open {
-            drop(shared);
+        if let Some(Open { shared, copy_lane, ended, commits }) = open {
+            drop((shared, copy_lane));
             let all_ended = async {
                 for lane in ended {
                     lane.wait().await;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
+mod collection;
+
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 

@@ -1,8 +1,7 @@
 //! Reading from packs: every chunk is verified before a byte of it is handed out.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,15 +11,13 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, ReadWriteFlags};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::counters::Counters;
 use super::download;
 use super::index::{self, ChunkRow, Index};
-use super::pack::{Location, PackDir, PackId};
+use super::pack::Location;
+use super::packs::{self, PackStore, is_loss};
 use crate::domain::manifest::{Chunk, Manifest, Part};
 use crate::domain::record::Codec;
 use crate::domain::{BlobId, SMALL};
@@ -48,9 +45,10 @@ pub struct Limits {
     pub chunk_cache: u64,
     /// For keeping manifests that were read.
     pub blob_cache: u64,
-    /// Packs kept open.
-    pub open_packs: u64,
 }
+
+/// What is done with a chunk once it is read.
+type ThenChunk = Box<dyn FnOnce(Result<Bytes, ReadError>) + Send>;
 
 /// A blob that can be read.
 #[derive(Clone, Debug)]
@@ -100,9 +98,8 @@ pub enum Content {
 #[derive(Clone)]
 pub struct Reader {
     index: Index,
-    packs: Arc<PackDir>,
+    packs: Arc<dyn PackStore>,
     counters: Arc<Counters>,
-    files: Cache<PackId, Arc<File>>,
     blobs: Cache<BlobId, Blob>,
     chunks: Cache<[u8; 32], Bytes>,
     /// Memory for reads under way.
@@ -133,14 +130,13 @@ impl Drop for Held {
 
 impl Reader {
     /// A reader with empty caches.
-    pub fn new(index: Index, packs: Arc<PackDir>, counters: Arc<Counters>, limits: &Limits) -> Self {
+    pub fn new(index: Index, packs: Arc<dyn PackStore>, counters: Arc<Counters>, limits: &Limits) -> Self {
         let weight = |len: usize| u32::try_from(len + CACHE_ENTRY).unwrap_or(u32::MAX);
         let reading = limits.memory / 2;
         Self {
             index,
             packs,
             counters,
-            files: Cache::new(limits.open_packs),
             blobs: Cache::builder()
                 .max_capacity(limits.blob_cache)
                 .weigher(move |_, blob: &Blob| weight(blob.weight()))
@@ -162,6 +158,11 @@ impl Reader {
     /// The index it reads.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// How many chunks of a large blob to hold ahead of the one that is being handed out.
+    pub fn read_ahead(&self) -> usize {
+        self.packs.read_ahead()
     }
 
     /// Bytes of the chunks that are held for readers.
@@ -217,13 +218,13 @@ impl Reader {
     }
 
     /// Begins to read a chunk, once there is memory for it, and keeps it when it is sound.
-    pub async fn hold(&self, row: ChunkRow) -> Result<JoinHandle<Result<Held, ReadError>>, ReadError> {
+    pub async fn hold(&self, row: ChunkRow) -> Result<oneshot::Receiver<Result<Held, ReadError>>, ReadError> {
         let memory = Arc::clone(&self.reading).acquire_many_owned(row.location.stored).await;
         let memory = memory.map_err(|_closed| ReadError::Failed)?;
-        let reader = self.clone();
-        Ok(tokio::task::spawn_blocking(move || {
-            let bytes = Bytes::from(reader.read_sound(&row)?);
-            let held = Held { key: reader.next_held.fetch_add(1, Ordering::Relaxed), cache: reader.held };
+        let (held, next_held) = (self.held.clone(), Arc::clone(&self.next_held));
+        Ok(self.read(row, move |bytes| {
+            let bytes = bytes?;
+            let held = Held { key: next_held.fetch_add(1, Ordering::Relaxed), cache: held };
             held.cache.insert(held.key, bytes);
             // Takes back what is too much, at once rather than some time.
             held.cache.run_pending_tasks();
@@ -251,31 +252,64 @@ impl Reader {
                 bytes => bytes?,
             },
         };
-        let bytes = Bytes::from(bytes);
         self.chunks.insert(*row.hash.as_bytes(), bytes.clone());
         Ok(bytes)
     }
 
-    /// The chunk, if it can be had without waiting for the disk and is sound.
-    fn read_cached(&self, row: &ChunkRow) -> Option<Vec<u8>> {
-        let file = self.file(row.location.pack).ok()?;
-        let mut bytes = vec![0; usize::try_from(row.location.stored).ok()?];
-        let mut target = [IoSliceMut::new(&mut bytes)];
-        let read = rustix::io::preadv2(file, &mut target, row.location.position, ReadWriteFlags::NOWAIT);
-        let is_whole = read.is_ok_and(|read| read == bytes.len());
-        (is_whole && fits(row, &bytes)).then_some(bytes)
+    /// The chunk, if it can be had without waiting and is sound.
+    fn read_cached(&self, row: &ChunkRow) -> Option<Bytes> {
+        self.packs.read_now(&row.location).and_then(|stored| decode(row, stored))
     }
 
-    async fn read_elsewhere(&self, row: ChunkRow) -> Result<Vec<u8>, ReadError> {
+    async fn read_elsewhere(&self, row: ChunkRow) -> Result<Bytes, ReadError> {
+        self.read(row, |bytes| bytes).await.map_err(|error| crashed(&error))?
+    }
+
+    /// Begins to read and verify a chunk, and gives what `then` makes of it on a thread that may block and compute.
+    fn read<T: Send + 'static>(
+        &self,
+        row: ChunkRow,
+        then: impl FnOnce(Result<Bytes, ReadError>) -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (done, result) = oneshot::channel();
+        let then = Box::new(move |bytes| {
+            // Nobody may be waiting any more.
+            let _ = done.send(then(bytes));
+        });
+        self.read_from(row, false, then);
+        result
+    }
+
+    /// As [`Reader::read`]. What is gone may have moved meanwhile, unless that was asked already: then it is read from there.
+    fn read_from(&self, row: ChunkRow, was_asked: bool, then: ThenChunk) {
         let reader = self.clone();
-        tokio::task::spawn_blocking(move || reader.read_sound(&row)).await.map_err(|error| crashed(&error))?
+        let runtime = tokio::runtime::Handle::try_current();
+        let then = Box::new(move |stored: io::Result<Bytes>| match (stored, runtime) {
+            (Err(error), Ok(runtime)) if !was_asked && is_loss(&error) => {
+                runtime.spawn(async move {
+                    match reader.locate(&[row.hash]).await {
+                        Err(error) => then(Err(error)),
+                        Ok(rows) => match rows.get(&row.hash) {
+                            Some(found) if found.location != row.location => {
+                                reader.read_from(*found, true, then);
+                            }
+                            _ => then(reader.sound(&row, Err(error))),
+                        },
+                    }
+                });
+            }
+            (stored, _) => then(reader.sound(&row, stored)),
+        });
+        Arc::clone(&self.packs).read(row.location, then);
     }
 
-    /// Reads and verifies, on a thread that may block. On damage the index is told, so that no new blob relies on the chunk.
-    fn read_sound(&self, row: &ChunkRow) -> Result<Vec<u8>, ReadError> {
-        let problem = match self.read(&row.location) {
-            Ok(bytes) if fits(row, &bytes) => return Ok(bytes),
-            Ok(_) => "its bytes have changed".to_owned(),
+    /// The chunk, if what was read is sound. On damage the index is told, so that no new blob relies on the chunk.
+    fn sound(&self, row: &ChunkRow, stored: io::Result<Bytes>) -> Result<Bytes, ReadError> {
+        let problem = match stored {
+            Ok(stored) => match decode(row, stored) {
+                Some(bytes) => return Ok(bytes),
+                None => "its bytes have changed".to_owned(),
+            },
             Err(error) if is_loss(&error) => error.to_string(),
             Err(error) => {
                 tracing::error!(pack = %row.location.pack, %error, "cannot read a chunk");
@@ -296,57 +330,55 @@ impl Reader {
         Err(ReadError::Corrupt)
     }
 
-    fn read(&self, location: &Location) -> io::Result<Vec<u8>> {
-        let file = self.file(location.pack)?;
-        let len = usize::try_from(location.stored).map_err(io::Error::other)?;
-        let mut bytes = Vec::with_capacity(len);
-        while bytes.len() < len {
-            let offset = location.position + bytes.len() as u64;
-            match rustix::io::pread(&file, spare_capacity(&mut bytes), offset) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // The allocator may have given more room than was asked for.
-        bytes.truncate(len);
-        Ok(bytes)
-    }
-
-    fn file(&self, pack: PackId) -> io::Result<Arc<File>> {
-        if let Some(file) = self.files.get(&pack) {
-            return Ok(file);
-        }
-        let file = Arc::new(self.packs.read(pack)?);
-        self.files.insert(pack, Arc::clone(&file));
-        Ok(file)
-    }
-
+    /// The manifest of a blob, wherever it stands by now.
     async fn manifest(&self, id: BlobId, location: Location) -> Result<Manifest, ReadError> {
-        let reader = self.clone();
-        let read = tokio::task::spawn_blocking(move || reader.read(&location)).await;
+        match self.manifest_at(id, location).await {
+            Err(ReadError::Corrupt) => {
+                let found = self.index.locate_blobs(&[id]).await.map_err(|error| index_failed(&error))?;
+                match found.get(&id) {
+                    Some(moved) if *moved != location => self.manifest_at(id, *moved).await,
+                    _ => {
+                        tracing::error!(blob = %id, pack = %location.pack, "a manifest is damaged");
+                        Counters::add(&self.counters.damaged, 1);
+                        Err(ReadError::Corrupt)
+                    }
+                }
+            }
+            result => result,
+        }
+    }
+
+    async fn manifest_at(&self, id: BlobId, location: Location) -> Result<Manifest, ReadError> {
+        let read = packs::read(&self.packs, location, |bytes| bytes).await;
         match read.map_err(|error| crashed(&error))? {
             Ok(bytes) => {
                 let manifest = Manifest::decode(&bytes).filter(|manifest| manifest.id() == id);
-                manifest.ok_or_else(|| {
-                    tracing::error!(blob = %id, pack = %location.pack, "a manifest is damaged");
-                    Counters::add(&self.counters.damaged, 1);
-                    ReadError::Corrupt
-                })
+                manifest.ok_or(ReadError::Corrupt)
             }
             Err(error) => {
-                tracing::error!(blob = %id, pack = %location.pack, %error, "cannot read a manifest");
+                tracing::warn!(blob = %id, pack = %location.pack, %error, "cannot read a manifest");
                 Err(if is_loss(&error) { ReadError::Corrupt } else { ReadError::Failed })
             }
         }
     }
+
+    /// Forgets blobs that were deleted.
+    pub fn forget(&self, blobs: &[BlobId]) {
+        blobs.iter().for_each(|id| self.blobs.invalidate(id));
+    }
+
+    /// Forgets where everything stands.
+    pub fn forget_places(&self) {
+        self.blobs.invalidate_all();
+    }
 }
 
-/// Whether `bytes`, as stored, are the chunk.
-fn fits(row: &ChunkRow, bytes: &[u8]) -> bool {
-    match row.codec {
-        Codec::Raw => u32::try_from(bytes.len()) == Ok(row.size) && blake3::hash(bytes) == row.hash,
-    }
+/// The chunk, from its bytes as stored; `None` when they are not those that were stored.
+pub(super) fn decode(row: &ChunkRow, stored: Bytes) -> Option<Bytes> {
+    let bytes = match row.codec {
+        Codec::Raw => stored,
+    };
+    (u32::try_from(bytes.len()) == Ok(row.size) && blake3::hash(&bytes) == row.hash).then_some(bytes)
 }
 
 /// A part of a chunk.
@@ -358,19 +390,13 @@ pub fn slice(bytes: &Bytes, range: Range<usize>) -> Result<Bytes, ReadError> {
     Ok(bytes.slice(range))
 }
 
-/// Whether an error means that the bytes are gone, rather than that they cannot be had now.
-fn is_loss(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
-        || error.raw_os_error() == Some(Errno::IO.raw_os_error())
-}
-
 fn index_failed(error: &index::Error) -> ReadError {
     tracing::error!(error = error as &dyn std::error::Error, "the index failed");
     ReadError::Failed
 }
 
 /// What to say when the thread that read is gone.
-pub fn crashed(error: &tokio::task::JoinError) -> ReadError {
+pub fn crashed(error: &oneshot::error::RecvError) -> ReadError {
     tracing::error!(%error, "reading ended early");
     ReadError::Failed
 }

@@ -8,54 +8,51 @@ use std::sync::Arc;
 
 use super::OpenError;
 use super::index::{Index, PackRow, Rows};
-use super::pack::{HEADER_LEN, PackDir, PackId, salt};
+use super::pack::{HEADER_LEN, PackId};
+use super::packs::{Pack, PackStore};
 use super::scan::{Found, Scanner};
 
 /// Rows that share a transaction.
 const ROWS: usize = 4096;
 
 /// Brings the index up to date. Returns the highest id that a pack has or had.
-pub async fn recover(packs: &Arc<PackDir>, index: &Index) -> Result<PackId, OpenError> {
-    let mut known: HashMap<PackId, PackRow> =
-        index.packs().await?.into_iter().map(|pack| (pack.id, pack)).collect();
+pub async fn recover(packs: &Arc<dyn PackStore>, index: &Index) -> Result<PackId, OpenError> {
     let retired: HashSet<PackId> = index.retired_packs().await?.into_iter().map(|(id, _)| id).collect();
-    let found = blocking({
-        let packs = Arc::clone(packs);
-        move || packs.list()
-    })
-    .await?;
-    let all = known.keys().chain(&retired).chain(&found);
-    let last = all.copied().max().unwrap_or(PackId(0));
+    let known = index.packs().await?;
+    let newest = known.iter().map(|pack| pack.id).chain(retired.iter().copied()).max().unwrap_or(PackId(0));
+    let from = packs.recheck_from(newest);
+    let mut known: HashMap<PackId, PackRow> =
+        known.into_iter().filter(|pack| pack.id >= from).map(|pack| (pack.id, pack)).collect();
+    let listed = Arc::clone(packs).list(from).await?;
+    let found: HashSet<PackId> = listed.iter().map(|listed| listed.id).collect();
     // First what is missing: the rest may hold copies that take its place.
     for id in known.keys().filter(|id| !found.contains(id)) {
         let chunks = index.damage_beyond(*id, 0).await?;
         tracing::error!(pack = %id, chunks, "a pack is missing: its chunks cannot be read");
     }
-    for &id in &found {
-        if !retired.contains(&id) {
-            recover_pack(packs, index, id, known.remove(&id)).await?;
+    let mut last = newest;
+    for listed in listed {
+        last = last.max(listed.id);
+        let known = known.remove(&listed.id);
+        let is_done = known.is_some_and(|known| listed.whole == Some(known.indexed_to));
+        if !is_done && !retired.contains(&listed.id) {
+            recover_pack(packs, index, listed.id, known).await?;
         }
     }
-    for id in retired.into_iter().filter(|id| !found.contains(id)) {
+    // Its file was deleted, and then the process ended.
+    for id in retired.into_iter().filter(|id| *id >= from && !found.contains(id)) {
         index.forget(id).await?;
     }
     Ok(last)
 }
 
 async fn recover_pack(
-    packs: &Arc<PackDir>,
+    packs: &Arc<dyn PackStore>,
     index: &Index,
     id: PackId,
     known: Option<PackRow>,
 ) -> Result<(), OpenError> {
-    let (file, salt, len) = blocking({
-        let packs = Arc::clone(packs);
-        move || {
-            let file = packs.read(id)?;
-            Ok((file.try_clone()?, salt(&file, id)?, file.metadata()?.len()))
-        }
-    })
-    .await?;
+    let Pack { salt, len, mut bytes } = Arc::clone(packs).open(id).await?;
     let (salt, from) = match (salt, known) {
         (Some(salt), Some(known)) if salt == known.salt => (salt, known.indexed_to),
         (Some(_), Some(_)) => return Err(OpenError::ForeignIndex(id)),
@@ -79,8 +76,8 @@ async fn recover_pack(
     }
     // What is read now may be in the system's memory alone, and is about to be relied on.
     let mut scanner = blocking(move || {
-        file.sync_data()?;
-        Ok(Scanner::new(file, id, salt, from, len))
+        bytes.make_durable()?;
+        Ok(Scanner::new(bytes, id, salt, from, len))
     })
     .await?;
     let mut records = 0;

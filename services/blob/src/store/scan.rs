@@ -1,11 +1,10 @@
 //! Reading the records of a pack one after the other, past whatever is wrong with it.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::index::{ChunkRow, NewBlob};
 use super::pack::{Location, PackId};
+use super::packs::ReadAt;
 use crate::domain::manifest::Manifest;
 use crate::domain::record::{self, Header, Kind, MAGIC, Salt};
 
@@ -21,10 +20,10 @@ pub enum Found {
     Blob(NewBlob),
 }
 
-/// Reads a pack from some record on.
+/// Reads a pack from some record on, on a thread that may block.
 #[derive(Debug)]
 pub struct Scanner {
-    file: File,
+    bytes: Box<dyn ReadAt>,
     pack: PackId,
     salt: Salt,
     at: u64,
@@ -33,9 +32,14 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// Reads the records of `file` from the offset `from`, where one starts, up to `end`.
-    pub fn new(file: File, pack: PackId, salt: Salt, from: u64, end: u64) -> Self {
-        Self { file, pack, salt, at: from, end, payload: Vec::new() }
+    /// Reads the records in `bytes` from the offset `from`, where one starts, up to `end`.
+    pub fn new(bytes: Box<dyn ReadAt>, pack: PackId, salt: Salt, from: u64, end: u64) -> Self {
+        Self { bytes, pack, salt, at: from, end, payload: Vec::new() }
+    }
+
+    /// The payload of the record that was found last, decoded.
+    pub fn take_payload(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.payload)
     }
 
     /// Where the next record is looked for.
@@ -73,19 +77,19 @@ impl Scanner {
     }
 
     /// The header at `offset`, when there is one and its record ends before the pack does.
-    fn header(&self, offset: u64) -> io::Result<Option<Header>> {
+    fn header(&mut self, offset: u64) -> io::Result<Option<Header>> {
         if self.end - offset < record::HEADER_LEN as u64 {
             return Ok(None);
         }
         let mut bytes = [0; record::HEADER_LEN];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        self.bytes.read_exact_at(&mut bytes, offset)?;
         let header = Header::decode(&bytes, &self.salt, offset);
         Ok(header.filter(|header| header.record_len() <= self.end - offset))
     }
 
     fn payload(&mut self, header: &Header, position: u64) -> io::Result<Option<Found>> {
         self.payload.resize(usize::try_from(header.stored).unwrap_or(usize::MAX), 0);
-        self.file.read_exact_at(&mut self.payload, position)?;
+        self.bytes.read_exact_at(&mut self.payload, position)?;
         if !header.fits(&self.payload) {
             return Ok(None);
         }
@@ -104,12 +108,12 @@ impl Scanner {
     }
 
     /// The next place from `from` on where a record may start, or the end.
-    fn next_magic(&self, mut from: u64) -> io::Result<u64> {
+    fn next_magic(&mut self, mut from: u64) -> io::Result<u64> {
         let mut window = vec![0; WINDOW];
         while from < self.end {
             let len = usize::try_from(self.end - from).unwrap_or(WINDOW).min(WINDOW);
             let window = window.get_mut(..len).unwrap_or_default();
-            self.file.read_exact_at(window, from)?;
+            self.bytes.read_exact_at(window, from)?;
             if let Some(at) = window.windows(MAGIC.len()).position(|bytes| bytes == MAGIC) {
                 return Ok(from + at as u64);
             }

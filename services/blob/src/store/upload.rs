@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::lane::{Entry, Lane, NewChunk, Reply, Ticket, WriteError};
-use super::room::Room;
+use super::packs::PackStore;
 use crate::domain::manifest::{Chunk, MAX_CHUNKS, Manifest};
 use crate::domain::{BlobId, SMALL, cut};
 
@@ -67,8 +67,8 @@ pub struct Shared {
     pub small_memory: Arc<Semaphore>,
     /// Memory for all other content, in bytes.
     pub bulk_memory: Arc<Semaphore>,
-    /// The room on the disk.
-    pub room: Arc<Room>,
+    /// Where the packs are, and whether there is room.
+    pub packs: Arc<dyn PackStore>,
 }
 
 /// A blob that is being written. Dropped, it is given up: what has gone into packs by then is of no use to anyone and
@@ -90,7 +90,7 @@ pub struct Upload {
 impl Upload {
     /// Begins a blob of at most `limit` bytes that will have that id. `space` is recorded with it.
     pub fn new(shared: Arc<Shared>, id: BlobId, space: Uuid, limit: u64) -> Result<Self, UploadError> {
-        if shared.room.is_full() {
+        if shared.packs.is_full() {
             return Err(WriteError::Full.into());
         }
         Ok(Self {
@@ -163,7 +163,7 @@ impl Upload {
         let (answer, answered) = oneshot::channel();
         let blob = Some(Manifest::new(self.id, self.space, digest, chunks));
         let reply = Reply { ticket: self.ticket, answer: Some(answer) };
-        lane.send(Entry { chunk, blob, reply, memory: self.memory }).await?;
+        lane.send(Entry { chunk, blob, reply, memory: self.memory, moved_from: None }).await?;
         answered.await.map_err(|_| WriteError::Failed)??;
         Ok(Written { id: self.id, size, digest })
     }
@@ -200,7 +200,7 @@ impl Upload {
 
     /// Hands on what was received, once what was handed on before is cut.
     async fn advance(&mut self) -> Result<(), UploadError> {
-        if self.shared.room.is_full() {
+        if self.shared.packs.is_full() {
             return Err(WriteError::Full.into());
         }
         let Some(mut bulk) = self.bulk.take() else { return Ok(()) };
@@ -239,7 +239,10 @@ impl Upload {
             let size = usize::try_from(new.chunk.size).unwrap_or(usize::MAX);
             let memory = self.memory.as_mut().and_then(|memory| memory.split(size));
             let reply = Reply { ticket: self.ticket.clone(), answer: None };
-            self.shared.bulk_lane.send(Entry { chunk: Some(new), blob: None, reply, memory }).await?;
+            self.shared
+                .bulk_lane
+                .send(Entry { chunk: Some(new), blob: None, reply, memory, moved_from: None })
+                .await?;
         }
         Ok(())
     }

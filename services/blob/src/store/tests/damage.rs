@@ -6,7 +6,7 @@ use super::*;
 async fn place(home: &Home, store: &Store, id: BlobId) -> (PathBuf, u64, u64) {
     let (row, chunk) = store.reader().index().blob(id).await.unwrap().unwrap();
     let location = chunk.map_or(row.manifest, |chunk| chunk.location);
-    let path = home.settings.packs.join(format!("{}.pack", location.pack));
+    let path = packs::disk::path(&home.folder(), location.pack);
     (path, location.position, u64::from(location.stored))
 }
 

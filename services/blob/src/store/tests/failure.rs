@@ -2,10 +2,15 @@
 
 use super::*;
 use crate::domain::record::Codec;
-use crate::store::append::{Appender, OpenPack};
 use crate::store::index::{BlobRow, ChunkRow, NewBlob, PackRow};
 use crate::store::lane::{Appended, Batch, Entry, NewChunk, Reply, Ticket};
 use crate::store::pack::Location;
+use crate::store::packs::disk::append::{Appender, OpenPack};
+use crate::store::packs::disk::{DiskPacks, flush};
+
+fn sealed() -> Arc<Sealed> {
+    Arc::new(Sealed::new(PackId(0)))
+}
 
 /// A lane whose first pack is `file`.
 struct Rig {
@@ -18,27 +23,24 @@ struct Rig {
 
 impl Rig {
     async fn new(file: File) -> Self {
-        let home = Home::new();
+        let mut home = Home::new();
+        let packs = Arc::new(DiskPacks::open(home.disk()).unwrap());
+        packs.begin_after(PackId(1));
         let index = home.index().await;
         let counters = Arc::new(Counters::default());
-        let context = Context {
-            packs: Arc::new(PackDir::open(home.settings.packs.clone()).unwrap()),
-            index: index.clone(),
-            pack_ids: Arc::new(PackIds::after(PackId(1))),
-            pack_size: 1 << 30,
-            counters: Arc::clone(&counters),
-        };
+        let context =
+            Context { index: index.clone(), counters: Arc::clone(&counters), last: PackId(1), lane: "test" };
         let (entries, incoming) = mpsc::channel(100);
         let (written, unflushed) = std::sync::mpsc::channel();
         let (flushed, to_commit) = mpsc::channel(100);
         let runtime = tokio::runtime::Handle::current();
         let room = Arc::new(Semaphore::new(64 << 20));
         let first = Arc::new(OpenPack::new(PackId(1), [1; 32], file));
-        let appender = Appender::new(context, runtime, incoming, written, room).writing_to(first);
+        let appender = Appender::new(packs, context, runtime, incoming, written, room).writing_to(first);
         std::thread::spawn(move || appender.run());
         let count = Arc::clone(&counters);
         std::thread::spawn(move || flush::run(&unflushed, &flushed, &count));
-        let commits = tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), to_commit));
+        let commits = tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), sealed(), to_commit));
         Self { home, index, entries, counters, commits }
     }
 
@@ -59,6 +61,7 @@ impl Rig {
             blob: is_last.then(manifest),
             reply: Reply { ticket: ticket.clone(), answer: Some(answer) },
             memory: None,
+            moved_from: None,
         };
         self.entries.send(entry).await.unwrap();
         answered
@@ -156,14 +159,14 @@ async fn a_failed_upload_takes_no_chunk_from_another() {
     Reply { ticket: first.ticket.clone(), answer: None }.fail(WriteError::Failed);
     let second = Reply { ticket: Ticket::default(), answer: Some(answer) };
     let entries = vec![
-        Appended { reply: first, chunk: Some(chunk), blob: None },
-        Appended { reply: second, chunk: None, blob: Some(new) },
+        Appended { reply: first, chunk: Some(chunk), blob: None, moved_from: None },
+        Appended { reply: second, chunk: None, blob: Some(new), moved_from: None },
     ];
     let (flushed, to_commit) = mpsc::channel(1);
     let pack = PackRow { id: PackId(1), salt: [1; 32], indexed_to: 300 };
-    flushed.send(Batch { pack, entries }).await.unwrap();
+    flushed.send(Batch { lane: "test", pack, entries }).await.unwrap();
     drop(flushed);
-    commit::run(index.clone(), Arc::default(), to_commit).await;
+    commit::run(index.clone(), Arc::default(), sealed(), to_commit).await;
     assert_eq!(answered.await.unwrap(), Ok(()));
     assert_eq!(index.blob(id).await.unwrap(), Some((blob, Some(chunk))));
     assert_eq!(index.packs().await.unwrap(), [pack], "noted at the end");

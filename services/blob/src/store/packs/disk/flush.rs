@@ -1,4 +1,4 @@
-//! The second stage of a lane: what was appended is made durable.
+//! The second stage: what was appended is made durable.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::append::OpenPack;
-use super::counters::Counters;
-use super::lane::{Appended, Batch, Unflushed, WriteError};
+use super::append::{OpenPack, Unflushed};
+use crate::store::counters::Counters;
+use crate::store::lane::{Appended, Batch, WriteError};
 
 /// Content that nobody waits for yet is flushed once there are so many bytes of it…
 const ENOUGH: u64 = 32 << 20;
