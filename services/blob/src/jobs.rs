@@ -175,6 +175,7 @@ pub(crate) async fn compact(store: &Store, compactor: &Compactor, clock: &Clock)
                 Counters::add(&store.counters().compacted_packs, 1);
                 Counters::add(&store.counters().copied_bytes, copied);
             }
+            Outcome::Waiting => {}
             Outcome::Quarantined => {
                 tracing::error!(pack = %pack.id, "a pack holds damaged records that are wanted; it is kept as it is");
                 Counters::add(&store.counters().quarantined_packs, 1);

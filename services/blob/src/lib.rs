@@ -31,6 +31,7 @@ mod config;
 pub mod domain;
 mod error;
 mod jobs;
+pub mod offline;
 mod rpc;
 pub mod store;
 

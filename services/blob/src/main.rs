@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use holdall_blob::{Process, build};
+use holdall_blob::{Process, build, offline};
 use holdall_runtime::clock::Clock;
 use holdall_runtime::{run, serve, upstream};
 
@@ -10,6 +10,9 @@ use holdall_runtime::{run, serve, upstream};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = offline::main() {
+        return code;
+    }
     run::main("holdall-blob", |process: run::Process<Process>| async move {
         let config = &process.config;
         let server = serve::Server::new(serve::Profile::Grpc, &config.server)?;

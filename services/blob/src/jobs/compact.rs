@@ -56,6 +56,8 @@ pub enum Outcome {
     },
     /// It holds something damaged that is still wanted.
     Quarantined,
+    /// There is nothing left in it to copy, but something else needs it for now.
+    Waiting,
 }
 
 /// Moves what is wanted out of packs.
@@ -100,6 +102,9 @@ impl Compactor {
         }
         if index.retire(pack.id, now).await? {
             return Ok(Outcome::Retired { copied });
+        }
+        if index.rows_in(pack.id).await? == 0 {
+            return Ok(Outcome::Waiting);
         }
         index.quarantine(pack.id).await?;
         Ok(Outcome::Quarantined)

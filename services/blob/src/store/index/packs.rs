@@ -91,7 +91,7 @@ impl Index {
         rows.iter().map(|row| blob_id(&row.get::<String>(0)?)).collect()
     }
 
-    /// How many rows point into a pack.
+    /// How many rows of chunks and blobs point into a pack.
     pub async fn rows_in(&self, pack: PackId) -> Result<u64, Error> {
         let row = sql("SELECT CAST((SELECT COUNT(*) FROM chunks WHERE pack = $1) \
              + (SELECT COUNT(*) FROM blobs WHERE pack = $1) AS BIGINT)")
