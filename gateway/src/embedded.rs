@@ -112,10 +112,15 @@ pub async fn start(
         None
     };
 
+    let metadata_routes = metadata.as_ref().map(|service| &service.routes);
+    let metadata_upstream = reach(&config.metadata, metadata_routes, Calls::Short)?;
+
     let blob = if config.blob.is_embedded() {
         let mut own = config.blob.embedded.clone();
         own.grants.key_files = keys;
-        Some(holdall_blob::build(&own, &dir.join("blob"), clock.clone()).await?)
+        let mut service = holdall_blob::build(&own, &dir.join("blob"), clock.clone()).await?;
+        service.start_jobs(Some(metadata_upstream.clone()), shutdown);
+        Some(service)
     } else {
         None
     };
@@ -123,7 +128,7 @@ pub async fn start(
     let blob_routes = blob.as_ref().map(|service| &service.routes);
     let connections = Connections {
         auth: auth_upstream,
-        metadata: reach(&config.metadata, metadata.as_ref().map(|service| &service.routes), Calls::Short)?,
+        metadata: metadata_upstream,
         blob: reach(&config.blob, blob_routes, Calls::Streams)?,
         blob_control: reach(&config.blob, blob_routes, Calls::Short)?,
     };

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::auth::v1::Delegation;
-use crate::blob::v1::{ReadGrant, Receipt, UploadHandle, WriteGrant};
+use crate::blob::v1::{ReadGrant, Receipt, RootsGrant, UploadHandle, WriteGrant};
 
 const FORMAT: u8 = 1;
 const KEY_ID_LEN: usize = 4;
@@ -47,6 +47,8 @@ pub enum Kind {
     UploadHandle,
     /// [`Delegation`].
     Delegation,
+    /// [`RootsGrant`].
+    RootsGrant,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
             Self::ReadGrant => "holdall.blob.v1.ReadGrant 2026-11 mac",
             Self::UploadHandle => "holdall.blob.v1.UploadHandle 2026-11 mac",
             Self::Delegation => "holdall.auth.v1.Delegation 2026-11 mac",
+            Self::RootsGrant => "holdall.blob.v1.RootsGrant 2026-11 mac",
         }
     }
 }
@@ -105,6 +108,13 @@ impl Sealed for Delegation {
     }
 }
 
+impl Sealed for RootsGrant {
+    const KIND: Kind = Kind::RootsGrant;
+    fn expires_at_us(&self) -> i64 {
+        self.expires_at_us
+    }
+}
+
 /// Why a sealed message was not accepted. Clients learn only that it was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
@@ -130,6 +140,7 @@ struct MacKeys {
     read_grant: [u8; 32],
     upload_handle: [u8; 32],
     delegation: [u8; 32],
+    roots_grant: [u8; 32],
 }
 
 impl MacKeys {
@@ -141,6 +152,7 @@ impl MacKeys {
             read_grant: of(Kind::ReadGrant),
             upload_handle: of(Kind::UploadHandle),
             delegation: of(Kind::Delegation),
+            roots_grant: of(Kind::RootsGrant),
         }
     }
 
@@ -151,6 +163,7 @@ impl MacKeys {
             Kind::ReadGrant => &self.read_grant,
             Kind::UploadHandle => &self.upload_handle,
             Kind::Delegation => &self.delegation,
+            Kind::RootsGrant => &self.roots_grant,
         }
     }
 }

@@ -24,7 +24,7 @@ use tonic_reflection::pb::v1::{
 };
 
 /// Methods that need no access token: they are how one gets there, or have a proof of their own.
-const PUBLIC: [&str; 10] = [
+const PUBLIC: [&str; 13] = [
     "/holdall.auth.v1.AccountService/Register",
     "/holdall.auth.v1.SessionService/CreateSession",
     "/holdall.auth.v1.SessionService/ExchangeSession",
@@ -33,6 +33,9 @@ const PUBLIC: [&str; 10] = [
     "/holdall.auth.v1.KeyService/ListKeys",
     "/holdall.metadata.v1.LinkService/OpenLink",
     "/holdall.metadata.v1.LinkService/DeleteByLink",
+    "/holdall.metadata.v1.RootsService/ListReleased",
+    "/holdall.metadata.v1.RootsService/AcknowledgeReleased",
+    "/holdall.metadata.v1.RootsService/CheckLive",
     "/holdall.blob.v1.BlobService/Write",
     "/holdall.blob.v1.BlobService/Read",
 ];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use holdall_runtime::config::{
     ByteSize, DataConfig, HumanDuration, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
-    TelemetryConfig, Validate,
+    TelemetryConfig, UpstreamConfig, Validate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,8 @@ pub struct Process {
     pub data: DataConfig,
     /// The service itself.
     pub blob: Config,
+    /// How to reach the metadata service, which knows what is in use. Without a URL nothing is deleted.
+    pub metadata: UpstreamConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
     /// How it stops.
@@ -41,6 +43,7 @@ impl Validate for Process {
         self.server.validate().map_err(|invalid| invalid.within("server"))?;
         self.data.validate().map_err(|invalid| invalid.within("data"))?;
         self.blob.validate().map_err(|invalid| invalid.within("blob"))?;
+        self.metadata.validate().map_err(|invalid| invalid.within("metadata"))?;
         self.telemetry.validate().map_err(|invalid| invalid.within("telemetry"))?;
         self.shutdown.validate().map_err(|invalid| invalid.within("shutdown"))?;
         if self.blob.grants.key_files.is_empty() {
@@ -82,6 +85,12 @@ pub struct Config {
     pub uploads: UploadsConfig,
     /// Content on its way out.
     pub downloads: DownloadsConfig,
+    /// Deleting what is not used any more.
+    pub collection: CollectionConfig,
+    /// Giving its room back.
+    pub compaction: CompactionConfig,
+    /// Looking for damage.
+    pub scrub: ScrubConfig,
 }
 
 impl Config {
@@ -113,7 +122,10 @@ impl Validate for Config {
             self.s3.validate().map_err(|invalid| invalid.within("s3"))?;
         }
         self.uploads.validate().map_err(|invalid| invalid.within("uploads"))?;
-        self.downloads.validate().map_err(|invalid| invalid.within("downloads"))
+        self.downloads.validate().map_err(|invalid| invalid.within("downloads"))?;
+        self.collection.validate().map_err(|invalid| invalid.within("collection"))?;
+        self.compaction.validate().map_err(|invalid| invalid.within("compaction"))?;
+        self.scrub.validate().map_err(|invalid| invalid.within("scrub"))
     }
 }
 
@@ -260,6 +272,93 @@ impl Validate for DownloadsConfig {
     }
 }
 
+/// `[blob.collection]`: deleting blobs that metadata does not use any more, and chunks that no blob needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CollectionConfig {
+    /// Whether it is done.
+    pub enabled: bool,
+    /// How long something must have been out of use. Longer than any grant or receipt of metadata lives, which is 22 hours at
+    /// most; so at least 24 hours.
+    pub grace: HumanDuration,
+}
+
+impl Default for CollectionConfig {
+    fn default() -> Self {
+        Self { enabled: true, grace: HumanDuration::from_secs(48 * 3600) }
+    }
+}
+
+impl Validate for CollectionConfig {
+    fn validate(&self) -> Result<(), Invalid> {
+        if self.grace < HumanDuration::from_secs(24 * 3600) {
+            return Err(Invalid::new("grace", "must be at least 24h"));
+        }
+        Ok(())
+    }
+}
+
+/// `[blob.compaction]`: copying what is wanted out of packs that are mostly dead, and deleting these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompactionConfig {
+    /// Whether it is done.
+    pub enabled: bool,
+    /// Of which share on, in percent, what is dead in a pack makes it worth it.
+    pub dead_share: u32,
+    /// Bytes per second that are read for it.
+    pub rate: ByteSize,
+    /// How long an emptied pack is kept for those who are reading from it.
+    pub delay: HumanDuration,
+}
+
+impl Default for CompactionConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            dead_share: 30,
+            rate: ByteSize::new(32 << 20),
+            delay: HumanDuration::from_secs(3600),
+        }
+    }
+}
+
+impl Validate for CompactionConfig {
+    fn validate(&self) -> Result<(), Invalid> {
+        if !(1..=100).contains(&self.dead_share) {
+            return Err(Invalid::new("dead_share", "must be 1 to 100"));
+        }
+        at_least("rate", self.rate, ByteSize::new(1 << 20))
+    }
+}
+
+/// `[blob.scrub]`: reading what is stored, again and again, to find damage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScrubConfig {
+    /// Whether it is done.
+    pub enabled: bool,
+    /// Bytes per second that are read for it; more where everything would not be read in 30 days.
+    pub rate: ByteSize,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        Self { enabled: true, rate: ByteSize::new(5 << 20) }
+    }
+}
+
+impl Validate for ScrubConfig {
+    fn validate(&self) -> Result<(), Invalid> {
+        at_least("rate", self.rate, ByteSize::new(1 << 20))
+    }
+}
+
+/// In microseconds.
+pub(crate) fn micros(duration: HumanDuration) -> i64 {
+    i64::try_from(duration.get().as_micros()).unwrap_or(i64::MAX)
+}
+
 fn at_least(key: &str, value: ByteSize, least: ByteSize) -> Result<(), Invalid> {
     between(key, value, least, ByteSize::new(u64::MAX))
 }
@@ -307,6 +406,13 @@ mod tests {
         assert_eq!(refused(|config| config.uploads.small_memory = ByteSize::new(1)), "uploads.small_memory");
         assert_eq!(refused(|config| config.downloads.memory = ByteSize::new(1)), "downloads.memory");
         assert_eq!(refused(|config| config.packs.max_size = ByteSize::new(1)), "packs.max_size");
+        assert_eq!(
+            refused(|config| config.collection.grace = HumanDuration::from_secs(86_399)),
+            "collection.grace"
+        );
+        assert_eq!(refused(|config| config.compaction.dead_share = 0), "compaction.dead_share");
+        assert_eq!(refused(|config| config.compaction.rate = ByteSize::new(1)), "compaction.rate");
+        assert_eq!(refused(|config| config.scrub.rate = ByteSize::new(1)), "scrub.rate");
         assert_eq!(refused(|config| config.packs.max_size = ByteSize::new(1 << 50)), "packs.max_size");
         assert_eq!(refused(|config| config.packs.compression_level = 0), "packs.compression_level");
         assert_eq!(refused(|config| config.packs.compression_level = 10), "packs.compression_level");

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! rpc       decode, check the grant, call, encode
+//! jobs      deleting what is not used any more, compacting packs, and looking for damage, in the background
 //! store     blobs as chunks in packs, on a disk or in a bucket, with an index in a database
 //! domain    where content is cut; the formats of records and manifests; compression and encryption
 //! ```
@@ -26,11 +27,15 @@
 //! * A row of the index that speaks of bytes which are not flushed: other uploads rely on it.
 //! * A payload in a pack that is not encrypted, once there is a key for that.
 //! * A byte of an unverified chunk in an answer; an answer that is short and looks complete.
-//! * A change of what was flushed. Packs only grow, and the index can always be made again from them.
+//! * A change of what was flushed. Packs only grow until they are deleted as a whole, and the index can always be made again
+//!   from them.
+//! * The deletion of what metadata says is in use, or of anything without asking it twice: see [`jobs`].
 
 mod config;
 pub mod domain;
 mod error;
+mod jobs;
+pub mod offline;
 mod rpc;
 pub mod store;
 mod sweep;
@@ -46,22 +51,26 @@ use holdall_runtime::health::{self, Readiness};
 use holdall_runtime::keyfile;
 use holdall_runtime::layers::{self, Admission};
 use holdall_runtime::run::StartError;
+use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::token::{Verifier, key_source};
+use holdall_runtime::upstream::Upstream;
 use holdall_sql::{Database, Durability};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
 pub use config::{
-    Config, DownloadsConfig, EncryptionConfig, GrantsConfig, PackStoreKind, PacksConfig, Process, S3Config,
-    UploadsConfig,
+    CollectionConfig, CompactionConfig, Config, DownloadsConfig, EncryptionConfig, GrantsConfig,
+    PackStoreKind, PacksConfig, Process, S3Config, ScrubConfig, UploadsConfig,
 };
 
 use crate::domain::seal::Keys;
+use crate::jobs::Jobs;
+use crate::jobs::roots::Metadata;
 use crate::rpc::Rpc;
 use crate::store::counters::Counters;
 use crate::store::index::{Index, MIGRATIONS};
 use crate::store::packs::object::Secret;
-use crate::store::{OpenError, Store, packs};
+use crate::store::{OpenError, Settings, Store, packs};
 
 /// The service, ready to be called or served.
 pub struct Service {
@@ -71,6 +80,12 @@ pub struct Service {
     pub readiness: Readiness,
     store: Arc<Store>,
     sweeping: JoinHandle<()>,
+    keys: KeyRing,
+    clock: Clock,
+    collection: CollectionConfig,
+    compaction: CompactionConfig,
+    scrub: ScrubConfig,
+    jobs: Option<Jobs>,
     _data_dir: DataDir,
 }
 
@@ -80,9 +95,34 @@ impl Service {
         self.store.counters()
     }
 
+    /// Starts what is done in the background; it ends with `shutdown`, or when the service is closed. What is in use is asked of
+    /// `metadata`; without it, nothing is deleted.
+    pub fn start_jobs(&mut self, metadata: Option<Upstream>, shutdown: &Shutdown) {
+        let mut jobs = Jobs::new(shutdown.token().child_token());
+        if !self.collection.enabled {
+            tracing::info!("what is not used any more is kept: collection is switched off");
+        } else if let Some(metadata) = metadata {
+            let index = self.store.reader().index().clone();
+            let roots = Metadata::new(metadata, self.keys.clone(), self.clock.clone(), index);
+            jobs.collect(Arc::clone(&self.store), roots, &self.collection, self.clock.clone());
+        } else {
+            tracing::info!("what is not used any more is kept: there is no metadata service to ask");
+        }
+        if self.compaction.enabled {
+            jobs.compact(Arc::clone(&self.store), &self.compaction, self.clock.clone());
+        }
+        if self.scrub.enabled {
+            jobs.scrub(Arc::clone(&self.store), &self.scrub, self.clock.clone());
+        }
+        self.jobs = Some(jobs);
+    }
+
     /// Finishes what is being written and closes the index; to be called when nothing calls the service any more.
     pub async fn close(self) {
         self.sweeping.abort();
+        if let Some(jobs) = self.jobs {
+            jobs.stop().await;
+        }
         self.store.close().await;
     }
 }
@@ -96,13 +136,7 @@ impl Service {
 /// directory, [`StartError::Failed`] for anything else.
 pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Service, StartError> {
     let keys = keys(&config.grants)?;
-    let encryption =
-        config.encryption.key_files.iter().map(|file| key(file)).collect::<Result<Vec<_>, _>>()?;
-    let packs = match config.packs.store {
-        PackStoreKind::Disk => config.packs.disk(data_dir.join("packs")),
-        PackStoreKind::S3 => bucket(config)?,
-    };
-    let settings = config.store(packs, Keys::new(&encryption));
+    let settings = store_settings(config, data_dir)?;
     let data_dir = DataDir::acquire(data_dir, "holdall-blob")?;
     let index = config.index.clone().or_file(&data_dir.path().join("index.db"));
     let index = Database::open(&index, &MIGRATIONS, Durability::Rebuildable).await.map_err(index_error)?;
@@ -111,14 +145,37 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
         error => StartError::failed(chain(&error)),
     })?;
     let store = Arc::new(store);
-    let rpc = Rpc::new(Arc::clone(&store), keys, clock.clone(), config.uploads.idle_timeout.get());
+    let rpc = Rpc::new(Arc::clone(&store), keys.clone(), clock.clone(), config.uploads.idle_timeout.get());
     let (routes, readiness) = health::add_health(Routes::new(rpc.into_service())).await;
     let routes =
         health::add_reflection(routes, holdall_proto::FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
     readiness.ready().await;
     let sweeping = sweep::start(&store, clock.clone());
-    let routes = layers::wrap(routes, admission(clock));
-    Ok(Service { routes, readiness, store, sweeping, _data_dir: data_dir })
+    let routes = layers::wrap(routes, admission(clock.clone()));
+    Ok(Service {
+        routes,
+        readiness,
+        store,
+        sweeping,
+        keys,
+        clock,
+        collection: config.collection.clone(),
+        compaction: config.compaction.clone(),
+        scrub: config.scrub.clone(),
+        jobs: None,
+        _data_dir: data_dir,
+    })
+}
+
+/// How to set up the store whose index, and packs when they are on a disk, are in `data_dir`.
+fn store_settings(config: &Config, data_dir: &Path) -> Result<Settings, StartError> {
+    let encryption =
+        config.encryption.key_files.iter().map(|file| key(file)).collect::<Result<Vec<_>, _>>()?;
+    let packs = match config.packs.store {
+        PackStoreKind::Disk => config.packs.disk(data_dir.join("packs")),
+        PackStoreKind::S3 => bucket(config)?,
+    };
+    Ok(config.store(packs, Keys::new(&encryption)))
 }
 
 fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {

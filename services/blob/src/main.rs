@@ -2,19 +2,28 @@
 
 use std::process::ExitCode;
 
-use holdall_blob::{Process, build};
+use holdall_blob::{Process, build, offline};
 use holdall_runtime::clock::Clock;
-use holdall_runtime::{run, serve};
+use holdall_runtime::{run, serve, upstream};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = offline::main() {
+        return code;
+    }
     run::main("holdall-blob", |process: run::Process<Process>| async move {
         let config = &process.config;
         let server = serve::Server::new(serve::Profile::Grpc, &config.server)?;
         let listener = run::bind(config.server.listen).await?;
-        let service = build(&config.blob, &config.data.dir, Clock::System).await?;
+        let metadata = config
+            .metadata
+            .url
+            .is_some()
+            .then(|| upstream::connect(&config.metadata, Some(config.metadata.timeout.get())));
+        let mut service = build(&config.blob, &config.data.dir, Clock::System).await?;
+        service.start_jobs(metadata.transpose()?, &process.shutdown);
         process.announce(&server, &listener);
         server.serve(listener, service.routes.clone(), &process.shutdown).await;
         service.close().await;

@@ -6,13 +6,15 @@ mod download;
 pub mod gate;
 pub mod index;
 pub mod lane;
-mod layout;
+pub(crate) mod layout;
 pub mod pack;
 pub mod packs;
 pub mod reader;
-mod recover;
-mod scan;
+pub(crate) mod recover;
+pub(crate) mod scan;
+mod sealed;
 pub mod upload;
+pub mod verify;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,9 +27,11 @@ use uuid::Uuid;
 use self::counters::Counters;
 use self::gate::Gate;
 use self::index::Index;
-use self::lane::{Context, Ended, Lane, WriteError};
+use self::lane::{Context, Ended, Entry, Lane, WriteError};
 use self::pack::PackId;
+use self::packs::PackStore;
 use self::reader::{Limits, Reader};
+use self::sealed::Sealed;
 use self::upload::session::Sessions;
 use self::upload::{Shared, Upload, UploadError};
 use crate::domain::BlobId;
@@ -38,6 +42,8 @@ use crate::domain::seal::KeyId;
 const SMALL_QUEUE: usize = 1024;
 /// Chunks of large blobs on their way into packs, at most.
 const BULK_QUEUE: usize = 8;
+/// Copies on their way into packs, at most.
+const COPY_QUEUE: usize = 1024;
 /// Batches on their way into the index, at most.
 const COMMIT_QUEUE: usize = 16;
 
@@ -86,6 +92,8 @@ pub enum OpenError {
 /// A store of blobs.
 pub struct Store {
     reader: Reader,
+    packs: Arc<dyn PackStore>,
+    sealed: Arc<Sealed>,
     counters: Arc<Counters>,
     sessions: Sessions,
     max_uploads: u64,
@@ -96,6 +104,7 @@ pub struct Store {
 
 struct Open {
     shared: Arc<Shared>,
+    copy_lane: Lane,
     ended: Vec<Ended>,
     commits: JoinHandle<()>,
 }
@@ -116,12 +125,17 @@ impl Store {
             gate: gate.clone(),
             counters: Arc::clone(&counters),
             last,
+            lane: "",
         };
+        let sealed = Arc::new(Sealed::new(last));
         let (durable, to_commit) = mpsc::channel(COMMIT_QUEUE);
         let (small_lane, small_ended) =
             Lane::start(&packs, "small", SMALL_QUEUE, context.clone(), durable.clone())?;
-        let (bulk_lane, bulk_ended) = Lane::start(&packs, "bulk", BULK_QUEUE, context, durable)?;
-        let commits = tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), to_commit));
+        let (bulk_lane, bulk_ended) =
+            Lane::start(&packs, "bulk", BULK_QUEUE, context.clone(), durable.clone())?;
+        let (copy_lane, copy_ended) = Lane::start(&packs, "copy", COPY_QUEUE, context, durable)?;
+        let commits =
+            tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), Arc::clone(&sealed), to_commit));
         let account = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         let shared = Arc::new(Shared {
             small_lane,
@@ -134,11 +148,19 @@ impl Store {
             counters: Arc::clone(&counters),
         });
         let sessions = Sessions::new(index.clone(), SESSIONS);
-        let reader = Reader::new(index, packs, encoding, Arc::clone(&counters), &settings.reading);
-        let open = Open { shared, ended: vec![small_ended, bulk_ended], commits };
-        let max_uploads = settings.max_uploads;
-        let list_memory = upload::delta::list_memory();
-        Ok(Self { reader, counters, sessions, max_uploads, list_memory, open: Mutex::new(Some(open)) })
+        let reader =
+            Reader::new(index, Arc::clone(&packs), encoding, Arc::clone(&counters), &settings.reading);
+        let ended = vec![small_ended, bulk_ended, copy_ended];
+        Ok(Self {
+            reader,
+            packs,
+            sealed,
+            counters,
+            sessions,
+            max_uploads: settings.max_uploads,
+            list_memory: upload::delta::list_memory(),
+            open: Mutex::new(Some(Open { shared, copy_lane, ended, commits })),
+        })
     }
 
     /// Begins to write a blob of at most `limit` bytes under that id. `space` is recorded with it; nil for none.
@@ -160,6 +182,30 @@ impl Store {
         &self.reader
     }
 
+    /// How content is encoded.
+    pub fn encoding(&self) -> &Arc<Encoding> {
+        self.reader.encoding()
+    }
+
+    /// Where packs are kept.
+    pub fn packs(&self) -> &Arc<dyn PackStore> {
+        &self.packs
+    }
+
+    /// Whether nothing will be added to a pack any more.
+    pub fn is_sealed(&self, pack: PackId) -> bool {
+        self.packs.is_whole_at_once() || self.sealed.contains(pack)
+    }
+
+    /// Gives a copy of a record to a lane that is for those alone, waiting for room.
+    pub async fn send_copy(&self, entry: Entry) -> Result<(), WriteError> {
+        let lane = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.as_ref().map(|open| open.copy_lane.clone()).ok_or(WriteError::Failed)?
+        };
+        lane.send(entry).await
+    }
+
     /// What was done since the store was opened.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -169,8 +215,8 @@ impl Store {
     /// waited for for a minute.
     pub async fn close(&self) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Open { shared, ended, commits }) = open {
-            drop(shared);
+        if let Some(Open { shared, copy_lane, ended, commits }) = open {
+            drop((shared, copy_lane));
             let all_ended = async {
                 for lane in ended {
                     lane.wait().await;

@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
 mod batch;
+mod collection;
 mod delta;
 mod resume;
 

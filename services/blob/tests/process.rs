@@ -425,3 +425,64 @@ async fn what_it_does_can_be_measured_from_outside() {
     assert_eq!(server.wait(), Some(0));
     collector.abort();
 }
+/// Runs a command that needs the directory for itself; returns its exit code and what it says.
+fn offline(home: &Home, command: &str) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_holdall-blob"))
+        .args([command, "--data-dir"])
+        .arg(home.data())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn files(home: &Home) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let folders = [home.data(), home.data().join("packs")];
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    // The lock names its holder.
+    let is_content = |path: &std::path::PathBuf| path.is_file() && !path.ends_with("LOCK");
+    let paths = entries.map(|entry| entry.unwrap().path()).filter(is_content);
+    paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_told_and_the_index_made_again() {
+    let home = Home::new();
+    let contents = [noise(2, 5_000), noise(3, 3 << 20)];
+    let server = home.start();
+    let mut ids = Vec::new();
+    for content in &contents {
+        ids.push(home.write(server.client(), content).await.unwrap());
+    }
+    let (code, _) = offline(&home, "fsck");
+    assert_eq!(code, Some(70), "the directory is in use");
+    let (code, _) = offline(&home, "rebuild-index");
+    assert_eq!(code, Some(70), "the directory is in use");
+    server.signal("-TERM");
+    assert_eq!(server.wait(), Some(0));
+
+    let before = files(&home);
+    let (code, said) = offline(&home, "fsck");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.ends_with(" 0 problems\n"), "{said}");
+    let pack = before.iter().find(|(_, bytes)| bytes.windows(5_000).any(|bytes| bytes == contents[0]));
+    let (path, bytes) = pack.unwrap();
+    let mut damaged = bytes.clone();
+    damaged[1_000] ^= 1;
+    std::fs::write(path, &damaged).unwrap();
+    let (code, said) = offline(&home, "fsck");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(" is damaged\n") && said.ends_with(" 1 problems\n"), "{said}");
+    std::fs::write(path, bytes).unwrap();
+    assert!(files(&home) == before, "nothing is changed");
+
+    std::fs::write(home.data().join("index.db"), b"no database at all").unwrap();
+    let (code, said) = offline(&home, "rebuild-index");
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = offline(&home, "fsck");
+    assert_eq!(code, Some(0), "{said}");
+    let server = home.start();
+    for (id, content) in ids.iter().zip(&contents) {
+        assert!(home.read(server.client(), id).await.unwrap() == *content);
+    }
+}

@@ -8,6 +8,7 @@ mod convert;
 mod error;
 mod link;
 mod node;
+mod roots;
 mod space;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use holdall_proto::metadata::v1::change_service_server::ChangeServiceServer;
 use holdall_proto::metadata::v1::content_service_server::ContentServiceServer;
 use holdall_proto::metadata::v1::link_service_server::LinkServiceServer;
 use holdall_proto::metadata::v1::node_service_server::NodeServiceServer;
+use holdall_proto::metadata::v1::roots_service_server::RootsServiceServer;
 use holdall_proto::metadata::v1::space_service_server::SpaceServiceServer;
 use holdall_proto::metadata::v1::{BufferEntry, FindByNameResponse, ListChildrenResponse, Node, Version};
 use holdall_proto::unix_us;
@@ -46,6 +48,7 @@ use crate::store::Store;
 pub const PUBLIC: &[&str] = &[
     "/holdall.metadata.v1.LinkService/OpenLink",
     "/holdall.metadata.v1.LinkService/DeleteByLink",
+    "/holdall.metadata.v1.RootsService/",
     HEALTH,
     REFLECTION,
 ];
@@ -174,6 +177,7 @@ impl Rpc {
             .add_service(LinkServiceServer::new(self.clone()))
             .add_service(BufferServiceServer::new(self.clone()))
             .add_service(ChangeServiceServer::new(self.clone()))
+            .add_service(RootsServiceServer::new(self.clone()))
     }
 
     fn store(&self) -> &Store {

@@ -24,6 +24,7 @@ mod nodes;
 mod opening;
 mod purge;
 mod retention;
+mod roots;
 mod row;
 mod sweep;
 mod trash;

@@ -7,9 +7,10 @@ use holdall_sql::retry;
 use tokio::sync::mpsc;
 
 use super::counters::Counters;
-use super::index::{self, Index, PackRow, Rows};
-use super::lane::{Batch, WriteError};
+use super::index::{self, Index, Moved, PackRow, Rows};
+use super::lane::{Appended, Batch, WriteError};
 use super::pack::PackId;
+use super::sealed::Sealed;
 
 /// Batches that share a transaction, at most.
 const BATCHES: usize = 16;
@@ -18,12 +19,19 @@ const BATCHES: usize = 16;
 const STRIDE: u64 = 4 << 20;
 
 /// Commits until all lanes are gone.
-pub async fn run(index: Index, counters: Arc<Counters>, mut flushed: mpsc::Receiver<Batch>) {
+pub async fn run(
+    index: Index,
+    counters: Arc<Counters>,
+    sealed: Arc<Sealed>,
+    mut flushed: mpsc::Receiver<Batch>,
+) {
     let mut batches = Vec::with_capacity(BATCHES);
     let mut packs = Packs::default();
     while flushed.recv_many(&mut batches, BATCHES).await > 0 {
         Counters::add(&counters.commits, 1);
+        let left = batches.iter().filter_map(|batch| packs.left_behind(batch)).collect::<Vec<_>>();
         commit(&index, &mut packs, std::mem::take(&mut batches)).await;
+        left.into_iter().for_each(|pack| sealed.add(pack));
     }
     let rest = Rows { packs: packs.reached.into_values().collect(), ..Rows::default() };
     if let Err(error) = index.add(&rest).await {
@@ -39,9 +47,21 @@ pub async fn run(index: Index, counters: Arc<Counters>, mut flushed: mpsc::Recei
 struct Packs {
     reached: HashMap<PackId, PackRow>,
     noted: HashMap<PackId, u64>,
+    /// What each lane writes to.
+    current: HashMap<&'static str, PackId>,
 }
 
 impl Packs {
+    /// The pack that nothing is added to any more after this batch.
+    fn left_behind(&mut self, batch: &Batch) -> Option<PackId> {
+        let pack = batch.pack?.id;
+        if batch.is_closed {
+            return Some(pack);
+        }
+        let before = self.current.insert(batch.lane, pack)?;
+        (before != pack).then_some(before)
+    }
+
     /// Takes note of a pack that is indexed so far with the next commit; returns it when that has to be written down.
     fn reach(&mut self, pack: PackRow) -> Option<PackRow> {
         self.reached.insert(pack.id, pack);
@@ -58,6 +78,7 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
     let mut rows = Rows::default();
     let mut reached = HashMap::new();
     let mut replies = Vec::new();
+    let mut moved = Vec::new();
     for batch in batches {
         match batch.pack {
             Some(pack) if batch.is_closed => rows.packs.push(pack),
@@ -67,7 +88,8 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
             }
             None => {}
         }
-        for entry in batch.entries {
+        for mut entry in batch.entries {
+            moved.extend(moves(&mut entry));
             // A chunk is durable whatever becomes of its upload, and another one of this batch may rely on it.
             rows.chunks.extend(entry.chunk);
             if let Some(error) = entry.reply.ticket.failure() {
@@ -80,7 +102,13 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
         }
     }
     rows.packs.extend(reached.into_values().filter_map(|pack| packs.reach(pack)));
-    match retry(async || index.add(&rows).await).await {
+    let added = async || {
+        if !moved.is_empty() {
+            index.follow(&moved).await?;
+        }
+        index.add(&rows).await
+    };
+    match retry(added).await {
         Ok(refused) => {
             for (blob, reply) in replies {
                 if blob.is_some_and(|id| refused.contains(&id)) {
@@ -105,4 +133,11 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
             replies.into_iter().for_each(|(_, reply)| reply.fail(kind));
         }
     }
+}
+
+/// What follows an entry that is a copy; taken from it, since it adds nothing.
+fn moves(entry: &mut Appended) -> Option<Moved> {
+    let from = entry.moved_from?;
+    let chunk = entry.chunk.take().map(|to| Moved::Chunk { from, to });
+    chunk.or(entry.blob.take().map(|blob| Moved::Blob { id: blob.row.id, from, to: blob.row.manifest }))
 }

@@ -49,6 +49,24 @@ pub struct Counters {
     pub pack_cache: Lookups,
     /// Chunks and manifests that were found damaged, as often as they were.
     pub damaged: AtomicU64,
+    /// Blobs that were found to be out of use.
+    pub condemned_blobs: AtomicU64,
+    /// Blobs that were deleted.
+    pub deleted_blobs: AtomicU64,
+    /// Chunks that were deleted from the index.
+    pub deleted_chunks: AtomicU64,
+    /// What these take in packs, in bytes.
+    pub deleted_bytes: AtomicU64,
+    /// Packs that were emptied.
+    pub compacted_packs: AtomicU64,
+    /// Bytes that were copied out of them.
+    pub copied_bytes: AtomicU64,
+    /// Records that were read again to find damage.
+    pub scrubbed_records: AtomicU64,
+    /// Their bytes.
+    pub scrubbed_bytes: AtomicU64,
+    /// Packs that were to be emptied and hold something damaged that is wanted.
+    pub quarantined_packs: AtomicU64,
     /// Reads of what is encrypted with a key that is not here.
     pub keys_missing: AtomicU64,
     /// Uploads refused because there is no room.
@@ -148,6 +166,15 @@ impl Counters {
             chunk_cache: Lookups::default(),
             pack_cache: Lookups::default(),
             damaged: AtomicU64::default(),
+            condemned_blobs: AtomicU64::default(),
+            deleted_blobs: AtomicU64::default(),
+            deleted_chunks: AtomicU64::default(),
+            deleted_bytes: AtomicU64::default(),
+            compacted_packs: AtomicU64::default(),
+            copied_bytes: AtomicU64::default(),
+            scrubbed_records: AtomicU64::default(),
+            scrubbed_bytes: AtomicU64::default(),
+            quarantined_packs: AtomicU64::default(),
             keys_missing: AtomicU64::default(),
             refused_full: AtomicU64::default(),
             refused_degraded: AtomicU64::default(),
@@ -157,7 +184,7 @@ impl Counters {
         }
     }
 
-    pub(super) fn add(counter: &AtomicU64, count: u64) {
+    pub(crate) fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -314,6 +341,55 @@ const INSTRUMENTS: &[Instrument] = &[
         "{read}",
         "Chunks and manifests found damaged",
         &[(&[], |all| &all.damaged)],
+    ),
+    instrument(
+        "holdall.blob.condemned_blobs",
+        "{blob}",
+        "Blobs found out of use",
+        &[(&[], |all| &all.condemned_blobs)],
+    ),
+    instrument("holdall.blob.deleted_blobs", "{blob}", "Blobs deleted", &[(&[], |all| &all.deleted_blobs)]),
+    instrument(
+        "holdall.blob.deleted_chunks",
+        "{chunk}",
+        "Chunks deleted",
+        &[(&[], |all| &all.deleted_chunks)],
+    ),
+    instrument(
+        "holdall.blob.deleted_bytes",
+        "By",
+        "Bytes of deleted chunks in packs",
+        &[(&[], |all| &all.deleted_bytes)],
+    ),
+    instrument(
+        "holdall.blob.compacted_packs",
+        "{pack}",
+        "Packs emptied",
+        &[(&[], |all| &all.compacted_packs)],
+    ),
+    instrument(
+        "holdall.blob.copied_bytes",
+        "By",
+        "Bytes copied out of packs",
+        &[(&[], |all| &all.copied_bytes)],
+    ),
+    instrument(
+        "holdall.blob.scrubbed_records",
+        "{record}",
+        "Records read to find damage",
+        &[(&[], |all| &all.scrubbed_records)],
+    ),
+    instrument(
+        "holdall.blob.scrubbed_bytes",
+        "By",
+        "Bytes read to find damage",
+        &[(&[], |all| &all.scrubbed_bytes)],
+    ),
+    instrument(
+        "holdall.blob.quarantined_packs",
+        "{pack}",
+        "Packs kept for what is damaged in them",
+        &[(&[], |all| &all.quarantined_packs)],
     ),
     instrument(
         "holdall.blob.keys_missing",

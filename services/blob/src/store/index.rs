@@ -34,7 +34,7 @@ mod uploads;
 mod write;
 
 use blake3::Hash;
-use holdall_sql::{Database, Dialect, Migration, Migrations, Transient, Value, values};
+use holdall_sql::{Database, Dialect, Migration, Migrations, Row, Transient, Value, values};
 use uuid::Uuid;
 
 pub use self::collect::Deleted;
@@ -247,6 +247,25 @@ fn blob_id(text: &str) -> Result<BlobId, Error> {
 
 fn location(location: &Location) -> Result<[Value; 3], Error> {
     Ok([location.pack.0.into(), number(location.position)?, location.stored.into()])
+}
+
+/// A row of `hash, size, pack, position, stored, codec`.
+fn chunk_row(row: &Row) -> Result<ChunkRow, Error> {
+    Ok(ChunkRow {
+        hash: hash(row.get(0)?)?,
+        size: natural(row.get(1)?)?,
+        location: place(row, 2)?,
+        codec: codec(row.get(5)?)?,
+    })
+}
+
+/// `pack, position, stored` from the column `first` on.
+fn place(row: &Row, first: usize) -> Result<Location, Error> {
+    Ok(Location {
+        pack: PackId(row.get(first)?),
+        position: natural(row.get(first + 1)?)?,
+        stored: natural(row.get(first + 2)?)?,
+    })
 }
 
 fn number(value: u64) -> Result<Value, Error> {

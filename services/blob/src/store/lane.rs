@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::counters::Counters;
 use super::gate::Gate;
 use super::index::{ChunkRow, Index, NewBlob, PackRow, SegmentRow};
-use super::pack::PackId;
+use super::pack::{Location, PackId};
 use super::packs::PackStore;
 use crate::domain::BlobId;
 use crate::domain::manifest::{Chunk, Manifest};
@@ -94,6 +94,8 @@ pub struct Entry {
     pub reply: Reply,
     /// The memory that the bytes take; given back once they are written.
     pub memory: Option<OwnedSemaphorePermit>,
+    /// Where the record stands of which this is a copy. It is written in any case, and what points there follows.
+    pub moved_from: Option<Location>,
 }
 
 /// Who waits for an entry.
@@ -134,6 +136,8 @@ pub struct Appended {
     pub blob: Option<NewBlob>,
     /// The segment that was written for it.
     pub segment: Option<SegmentRow>,
+    /// Where the record stood of which it is a copy.
+    pub moved_from: Option<Location>,
 }
 
 impl Appended {
@@ -142,9 +146,7 @@ impl Appended {
         let upload = || Some(self.segment.as_ref()?.segment.upload);
         self.blob.as_ref().map(|blob| blob.row.id).or_else(upload)
     }
-}
 
-impl Appended {
     /// Says that what was written stands in that pack.
     pub fn stand_in(&mut self, pack: PackId) {
         self.chunk.iter_mut().for_each(|chunk| chunk.location.pack = pack);
@@ -156,6 +158,8 @@ impl Appended {
 /// Entries that were written together.
 #[derive(Debug)]
 pub struct Batch {
+    /// Which lane wrote it. On a disk, a lane writes to one pack until it goes on to the next.
+    pub lane: &'static str,
     /// Into which pack, and how far its records reach with them; `None` when there was nothing to write.
     pub pack: Option<PackRow>,
     /// Nothing more will be written to it.
@@ -186,6 +190,8 @@ pub struct Context {
     pub counters: Arc<Counters>,
     /// The highest id that a pack has or had before this start.
     pub last: PackId,
+    /// The name of the lane.
+    pub lane: &'static str,
 }
 
 /// The sending end of a lane. The lane ends by itself, having finished what it was given, once all senders are gone.
@@ -218,13 +224,14 @@ impl Lane {
     /// Has to be called within a tokio runtime.
     pub fn start(
         packs: &Arc<dyn PackStore>,
-        name: &str,
+        name: &'static str,
         queue: usize,
         context: Context,
         commits: mpsc::Sender<Batch>,
     ) -> std::io::Result<(Self, Ended)> {
         let (entries, incoming) = mpsc::channel(queue);
-        let ended = Arc::clone(packs).start_lane(name, context, incoming, commits)?;
+        let ended =
+            Arc::clone(packs).start_lane(name, Context { lane: name, ..context }, incoming, commits)?;
         Ok((Self { entries }, ended))
     }
 

@@ -58,8 +58,9 @@ impl Counts {
 
 /// Those chunks of `entries` that are there already.
 pub async fn known(index: &Index, entries: &[Entry]) -> Result<HashSet<Hash>, WriteError> {
-    let hashes: Vec<Hash> =
-        entries.iter().filter_map(|entry| Some(entry.chunk.as_ref()?.chunk.hash)).collect();
+    // What is copied is there, of course.
+    let new = entries.iter().filter(|entry| entry.moved_from.is_none());
+    let hashes: Vec<Hash> = new.filter_map(|entry| Some(entry.chunk.as_ref()?.chunk.hash)).collect();
     if hashes.is_empty() {
         return Ok(HashSet::new());
     }
@@ -96,10 +97,11 @@ pub fn assemble(
                 continue;
             }
         };
-        let mut rows = Appended { reply: entry.reply, chunk: None, blob: None, segment: None };
+        let moved_from = entry.moved_from;
+        let mut rows = Appended { reply: entry.reply, chunk: None, blob: None, segment: None, moved_from };
         if let Some(chunk) = entry.chunk {
             // The same chunk twice in a batch: both are kept, or neither.
-            if known.insert(chunk.chunk.hash) {
+            if known.insert(chunk.chunk.hash) || moved_from.is_some() {
                 let row = layout.chunk(chunk);
                 counts.chunks.push((row.size, row.location.stored));
                 rows.chunk = Some(row);
@@ -191,7 +193,9 @@ impl Layout {
     /// All bytes, in order.
     pub fn into_bytes(self) -> Vec<Bytes> {
         let parts = self.parts.into_iter();
-        parts.flat_map(|(start, pieces)| std::iter::once(Bytes::copy_from_slice(&start)).chain(pieces)).collect()
+        parts
+            .flat_map(|(start, pieces)| std::iter::once(Bytes::copy_from_slice(&start)).chain(pieces))
+            .collect()
     }
 
     /// As [`Layout::into_bytes`], for one system call.

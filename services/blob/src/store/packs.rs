@@ -54,6 +54,9 @@ pub trait PackStore: fmt::Debug + Send + Sync {
     /// at this time may still get all of it, or find it missing.
     async fn delete(self: Arc<Self>, id: PackId) -> io::Result<()>;
 
+    /// Whether a pack is complete as soon as an index knows it, whoever writes it.
+    fn is_whole_at_once(&self) -> bool;
+
     /// Whether there is no room for new content. Cheap enough to be asked for every message.
     fn is_full(&self) -> bool;
 

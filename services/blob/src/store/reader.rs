@@ -49,6 +49,9 @@ pub struct Limits {
     pub blob_cache: u64,
 }
 
+/// What is done with a chunk once it is read.
+type ThenChunk = Box<dyn FnOnce(Result<Bytes, ReadError>) + Send>;
+
 /// A blob that can be read.
 #[derive(Clone, Debug)]
 pub struct Blob {
@@ -160,6 +163,11 @@ impl Reader {
                 .build(),
             next_held: Arc::default(),
         }
+    }
+
+    /// How what it reads is encoded.
+    pub fn encoding(&self) -> &Arc<Encoding> {
+        &self.encoding
     }
 
     /// The index it reads.
@@ -288,8 +296,36 @@ impl Reader {
         row: ChunkRow,
         then: impl FnOnce(Result<Bytes, ReadError>) -> T + Send + 'static,
     ) -> oneshot::Receiver<T> {
+        let (done, result) = oneshot::channel();
+        let then = Box::new(move |bytes| {
+            // Nobody may be waiting any more.
+            let _ = done.send(then(bytes));
+        });
+        self.read_from(row, false, then);
+        result
+    }
+
+    /// As [`Reader::read`]. What is gone may have moved meanwhile, unless that was asked already: then it is read from there.
+    fn read_from(&self, row: ChunkRow, was_asked: bool, then: ThenChunk) {
         let reader = self.clone();
-        packs::read(&self.packs, row.location, move |stored| then(reader.sound(&row, stored)))
+        let runtime = tokio::runtime::Handle::try_current();
+        let then = Box::new(move |stored: io::Result<Bytes>| match (stored, runtime) {
+            (Err(error), Ok(runtime)) if !was_asked && is_loss(&error) => {
+                runtime.spawn(async move {
+                    match reader.locate(&[row.hash]).await {
+                        Err(error) => then(Err(error)),
+                        Ok(rows) => match rows.get(&row.hash) {
+                            Some(found) if found.location != row.location => {
+                                reader.read_from(*found, true, then);
+                            }
+                            _ => then(reader.sound(&row, Err(error))),
+                        },
+                    }
+                });
+            }
+            (stored, _) => then(reader.sound(&row, stored)),
+        });
+        Arc::clone(&self.packs).read(row.location, then);
     }
 
     /// The chunk, if what was read is sound. On damage the index is told, so that no new blob relies on the chunk.
@@ -330,7 +366,25 @@ impl Reader {
         ReadError::Failed
     }
 
+    /// The manifest of a blob, wherever it stands by now.
     async fn manifest(&self, id: BlobId, location: Location) -> Result<Manifest, ReadError> {
+        match self.manifest_at(id, location).await {
+            Err(ReadError::Corrupt) => {
+                let found = self.index.locate_blobs(&[id]).await.map_err(|error| index_failed(&error))?;
+                match found.get(&id) {
+                    Some(moved) if *moved != location => self.manifest_at(id, *moved).await,
+                    _ => {
+                        tracing::error!(blob = %id, pack = %location.pack, "a manifest is damaged");
+                        Counters::add(&self.counters.damaged, 1);
+                        Err(ReadError::Corrupt)
+                    }
+                }
+            }
+            result => result,
+        }
+    }
+
+    async fn manifest_at(&self, id: BlobId, location: Location) -> Result<Manifest, ReadError> {
         let reader = self.clone();
         // The index does not say how it is encoded; the record does.
         let read = packs::read(&self.packs, location.record(), move |record| {
@@ -346,17 +400,23 @@ impl Reader {
                     Err(DecodeError::KeyMissing(key)) => return Err(self.key_missing(location.pack, key)),
                 };
                 let manifest = bytes.and_then(|bytes| Manifest::decode(&bytes));
-                manifest.filter(|manifest| manifest.id() == id).ok_or_else(|| {
-                    tracing::error!(blob = %id, pack = %location.pack, "a manifest is damaged");
-                    Counters::add(&self.counters.damaged, 1);
-                    ReadError::Corrupt
-                })
+                manifest.filter(|manifest| manifest.id() == id).ok_or(ReadError::Corrupt)
             }
             Err::<_, io::Error>(error) => {
-                tracing::error!(blob = %id, pack = %location.pack, %error, "cannot read a manifest");
+                tracing::warn!(blob = %id, pack = %location.pack, %error, "cannot read a manifest");
                 Err(if is_loss(&error) { ReadError::Corrupt } else { ReadError::Failed })
             }
         }
+    }
+
+    /// Forgets blobs that were deleted.
+    pub fn forget(&self, blobs: &[BlobId]) {
+        blobs.iter().for_each(|id| self.blobs.invalidate(id));
+    }
+
+    /// Forgets where everything stands.
+    pub fn forget_places(&self) {
+        self.blobs.invalidate_all();
     }
 }
 

@@ -23,27 +23,29 @@ pub async fn recover(
     index: &Index,
     encoding: &Arc<Encoding>,
 ) -> Result<PackId, OpenError> {
+    let retired: HashSet<PackId> = index.retired_packs().await?.into_iter().map(|(id, _)| id).collect();
     let known = index.packs().await?;
-    let newest = known.iter().map(|pack| pack.id).max().unwrap_or(PackId(0));
+    let newest = known.iter().map(|pack| pack.id).chain(retired.iter().copied()).max().unwrap_or(PackId(0));
     let from = packs.recheck_from(newest);
     let mut known: HashMap<PackId, PackRow> =
         known.into_iter().filter(|pack| pack.id >= from).map(|pack| (pack.id, pack)).collect();
-    let retired: HashSet<PackId> = index.retired_packs().await?.into_iter().map(|(id, _)| id).collect();
     let found = Arc::clone(packs).list(from).await?;
     let found_ids: HashSet<PackId> = found.iter().map(|listed| listed.id).collect();
-    let last = retired.iter().chain(&found_ids).copied().fold(newest, PackId::max);
     // First what is missing: the rest may hold copies that take its place.
     for id in known.keys().filter(|id| !found_ids.contains(id)) {
         let chunks = index.damage_beyond(*id, 0).await?;
         tracing::error!(pack = %id, chunks, "a pack is missing: its chunks cannot be read");
     }
+    let mut last = newest;
     for listed in found {
+        last = last.max(listed.id);
         let known = known.remove(&listed.id);
         let is_done = known.is_some_and(|known| listed.len == Some(known.indexed_to));
         if !is_done && !retired.contains(&listed.id) {
             recover_pack(packs, index, encoding, listed.id, known).await?;
         }
     }
+    // Its file was deleted, and then the process ended.
     for id in retired.into_iter().filter(|id| *id >= from && !found_ids.contains(id)) {
         index.forget(id).await?;
     }

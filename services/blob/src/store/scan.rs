@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::index::{ChunkRow, NewBlob, SegmentRow};
 use super::pack::{Location, PackId};
 use super::packs::ReadAt;
@@ -37,6 +39,8 @@ pub struct Scanner {
     at: u64,
     end: u64,
     encoding: Arc<Encoding>,
+    /// Of the record that was found last, decoded.
+    payload: Bytes,
 }
 
 impl Scanner {
@@ -49,7 +53,12 @@ impl Scanner {
         end: u64,
         encoding: Arc<Encoding>,
     ) -> Self {
-        Self { bytes, pack, salt, at: from, end, encoding }
+        Self { bytes, pack, salt, at: from, end, encoding, payload: Bytes::new() }
+    }
+
+    /// The payload of the record that was found last, decoded.
+    pub fn take_payload(&mut self) -> Bytes {
+        std::mem::take(&mut self.payload)
     }
 
     /// Where the next record is looked for.
@@ -110,7 +119,7 @@ impl Scanner {
             Err(DecodeError::Damaged) => return Ok(None),
         };
         let location = Location { pack: self.pack, position, stored: header.stored };
-        Ok(match header.kind {
+        let found = match header.kind {
             Kind::Chunk => Some(Found::Chunk(ChunkRow {
                 hash: header.hash,
                 size: header.size,
@@ -123,7 +132,9 @@ impl Scanner {
             Kind::Segment => {
                 Segment::decode(&payload).map(|segment| Found::Segment(SegmentRow { segment, location }))
             }
-        })
+        };
+        self.payload = payload;
+        Ok(found)
     }
 
     /// The next place from `from` on where a record may start, or the end.

@@ -169,7 +169,7 @@ impl Home {
     }
 
     /// The store of the packs, without the rest.
-    fn pack_store(&self) -> Arc<dyn packs::PackStore> {
+    fn pack_store(&self) -> Arc<dyn PackStore> {
         packs::open(&self.settings.packs, &Arc::default()).unwrap()
     }
 

@@ -262,7 +262,7 @@ impl List {
             Self::Nothing => (None, None),
         };
         let reply = Reply { ticket, answer: Some(answer) };
-        lane.send(Entry { chunk, blob, segment, reply, memory }).await?;
+        lane.send(Entry { chunk, blob, segment, reply, memory, moved_from: None }).await?;
         answered.await.map_err(|_| WriteError::Failed)?
     }
 }

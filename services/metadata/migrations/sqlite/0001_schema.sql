@@ -63,6 +63,7 @@ CREATE TABLE versions (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX versions_by_node ON versions (node_id, sequence);
+CREATE INDEX versions_by_blob ON versions (blob_id);
 
 CREATE TABLE changes (
     space_id   TEXT   NOT NULL REFERENCES spaces,
@@ -133,6 +134,7 @@ CREATE TABLE buffer_entries (
 
 CREATE UNIQUE INDEX buffer_entries_by_space ON buffer_entries (space_id, sequence);
 CREATE INDEX buffer_entries_by_expiry ON buffer_entries (expires_at, space_id);
+CREATE INDEX buffer_entries_by_blob ON buffer_entries (blob_id);
 
 -- Answers to requests that may be repeated.
 CREATE TABLE answers (
@@ -153,3 +155,12 @@ CREATE TABLE released_blobs (
     blob_id     TEXT   NOT NULL PRIMARY KEY,
     released_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX released_blobs_by_time ON released_blobs (released_at);
+
+-- One row: the name of this database, by which blob knows that it asks the right one.
+CREATE TABLE instance (
+    instance_id TEXT   NOT NULL PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO instance (instance_id) VALUES (lower(hex(randomblob(16))));

@@ -7,6 +7,7 @@ mod links;
 mod malformed;
 mod named;
 mod policies;
+mod roots;
 
 use std::time::Duration;
 

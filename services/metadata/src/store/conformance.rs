@@ -14,6 +14,7 @@ mod named;
 mod names;
 mod opening;
 mod policies;
+mod roots;
 mod trash;
 mod uploads;
 

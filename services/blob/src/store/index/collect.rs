@@ -46,14 +46,11 @@ impl Index {
         ids(&rows)
     }
 
-    /// Marks blobs that metadata does not use. Returns how many were not marked before.
+    /// Marks blobs that metadata does not use, anew those that are marked already. Returns how many are there.
     pub async fn condemn_blobs(&self, ids: &[BlobId], now: i64) -> Result<u64, Error> {
         let mut count = 0;
         for ids in ids.chunks(MAX_HASHES) {
-            let text = format!(
-                "UPDATE blobs SET condemned_at = $1 WHERE condemned_at IS NULL AND id IN {}",
-                list_from(2, ids.len())
-            );
+            let text = format!("UPDATE blobs SET condemned_at = $1 WHERE id IN {}", list_from(2, ids.len()));
             count += dynamic(text).bind(now).bind_all(padded(ids)).execute(&self.database).await?;
         }
         Ok(count)

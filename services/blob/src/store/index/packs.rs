@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use holdall_sql::{Transaction, Value, dynamic, sql, values};
 
 use super::{
-    ChunkRow, Error, Index, MAX_HASHES, PackRow, blob_id, bytes, list, location, natural, number, padded,
+    ChunkRow, Error, Index, MAX_HASHES, PackRow, blob_id, bytes, chunk_row, list, location, natural, number,
+    padded, place,
 };
 use crate::domain::BlobId;
 use crate::domain::record;
@@ -81,6 +82,15 @@ impl Index {
         Ok(live)
     }
 
+    /// Blobs that refer to a chunk that is in no row, a few at most.
+    pub async fn incomplete_blobs(&self) -> Result<Vec<BlobId>, Error> {
+        let rows = sql("SELECT DISTINCT blob FROM refs \
+             WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.hash = refs.hash) ORDER BY blob LIMIT 1000")
+        .fetch_all(&self.database)
+        .await?;
+        rows.iter().map(|row| blob_id(&row.get::<String>(0)?)).collect()
+    }
+
     /// How many rows point into a pack. Those of segments do not follow records: they are gone when their upload has ended.
     pub async fn rows_in(&self, pack: PackId) -> Result<u64, Error> {
         let row = sql("SELECT CAST((SELECT COUNT(*) FROM chunks WHERE pack = $1) \
@@ -92,6 +102,35 @@ impl Index {
         natural(row.get(0)?)
     }
 
+    /// The next chunks in a pack from the offset `from` on, in order.
+    pub async fn chunks_in(&self, pack: PackId, from: u64, limit: u32) -> Result<Vec<ChunkRow>, Error> {
+        let rows = sql("SELECT hash, size, pack, position, stored, codec FROM chunks \
+             WHERE pack = $1 AND position >= $2 ORDER BY position LIMIT $3")
+        .bind(pack.0)
+        .bind(number(from)?)
+        .bind(limit)
+        .fetch_all(&self.database)
+        .await?;
+        rows.iter().map(chunk_row).collect()
+    }
+
+    /// The blobs whose manifests stand next in a pack from the offset `from` on, and where, in order.
+    pub async fn blobs_in(
+        &self,
+        pack: PackId,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<(BlobId, Location)>, Error> {
+        let rows = sql("SELECT id, pack, position, stored FROM blobs \
+             WHERE pack = $1 AND position >= $2 ORDER BY position LIMIT $3")
+        .bind(pack.0)
+        .bind(number(from)?)
+        .bind(limit)
+        .fetch_all(&self.database)
+        .await?;
+        rows.iter().map(|row| Ok((blob_id(&row.get::<String>(0)?)?, place(row, 1)?))).collect()
+    }
+
     /// Where the manifests of those of `ids` stand that are there.
     pub async fn locate_blobs(&self, ids: &[BlobId]) -> Result<HashMap<BlobId, Location>, Error> {
         let mut found = HashMap::new();
@@ -99,20 +138,14 @@ impl Index {
             let text =
                 format!("SELECT id, pack, position, stored FROM blobs WHERE id IN {}", list(ids.len()));
             for row in dynamic(text).bind_all(padded(ids)).fetch_all(&self.database).await? {
-                let location = Location {
-                    pack: PackId(row.get(1)?),
-                    position: natural(row.get(2)?)?,
-                    stored: natural(row.get(3)?)?,
-                };
-                found.insert(blob_id(&row.get::<String>(0)?)?, location);
+                found.insert(blob_id(&row.get::<String>(0)?)?, place(&row, 1)?);
             }
         }
         Ok(found)
     }
 
-    /// Lets rows follow records that were copied, where they still point at the old ones, in one transaction with how far the
-    /// pack that they were copied to is indexed.
-    pub async fn follow(&self, moved: &[Moved], packs: &[PackRow]) -> Result<(), Error> {
+    /// Lets rows follow records that were copied, where they still point at the old ones, in one transaction.
+    pub async fn follow(&self, moved: &[Moved]) -> Result<(), Error> {
         let (mut chunks, mut blobs) = (Vec::new(), Vec::new());
         for moved in moved {
             match moved {
@@ -130,7 +163,6 @@ impl Index {
             }
         }
         let mut tx = self.database.begin().await?;
-        super::write::note_packs(&mut tx, packs).await?;
         for rows in chunks.chunks(MAX_MOVES) {
             let text = format!(
                 "UPDATE chunks SET pack = new.column4, position = new.column5, stored = new.column6, \

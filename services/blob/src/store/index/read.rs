@@ -6,10 +6,11 @@ use blake3::Hash;
 use holdall_sql::{dynamic, sql};
 
 use super::{
-    BlobRow, ChunkRow, Error, Index, MAX_HASHES, bytes, codec, hash, list, location, natural, number, padded,
+    BlobRow, ChunkRow, Error, Index, MAX_HASHES, bytes, chunk_row, codec, hash, list, location, natural,
+    number, padded, place,
 };
 use crate::domain::BlobId;
-use crate::store::pack::{Location, PackId};
+use crate::store::pack::PackId;
 
 impl Index {
     /// The rows of those of `hashes` that are there, sound or not.
@@ -21,16 +22,7 @@ impl Index {
                 list(hashes.len())
             );
             for row in dynamic(text).bind_all(padded(hashes)).fetch_all(&self.database).await? {
-                let chunk = ChunkRow {
-                    hash: hash(row.get(0)?)?,
-                    size: natural(row.get(1)?)?,
-                    location: Location {
-                        pack: PackId(row.get(2)?),
-                        position: natural(row.get(3)?)?,
-                        stored: natural(row.get(4)?)?,
-                    },
-                    codec: codec(row.get(5)?)?,
-                };
+                let chunk = chunk_row(&row)?;
                 found.insert(chunk.hash, chunk);
             }
         }
@@ -51,22 +43,14 @@ impl Index {
             id,
             size: natural(row.get(0)?)?,
             digest: hash(row.get(1)?)?,
-            manifest: Location {
-                pack: PackId(row.get(2)?),
-                position: natural(row.get(3)?)?,
-                stored: natural(row.get(4)?)?,
-            },
+            manifest: place(&row, 2)?,
         };
         let chunk = match row.get::<Option<i64>>(5)? {
             None => None,
             Some(size) => Some(ChunkRow {
                 hash: blob.digest,
                 size: natural(size)?,
-                location: Location {
-                    pack: PackId(row.get(6)?),
-                    position: natural(row.get(7)?)?,
-                    stored: natural(row.get(8)?)?,
-                },
+                location: place(&row, 6)?,
                 codec: codec(row.get(9)?)?,
             }),
         };

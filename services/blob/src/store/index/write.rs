@@ -268,14 +268,6 @@ fn upsert_packs(packs: &[PackRow]) -> Result<Vec<Statement>, Error> {
     statements.collect()
 }
 
-/// Notes how far packs are indexed.
-pub(super) async fn note_packs(tx: &mut Transaction, packs: &[PackRow]) -> Result<(), Error> {
-    for statement in upsert_packs(packs)? {
-        statement.execute(&mut *tx).await?;
-    }
-    Ok(())
-}
-
 /// A statement that inserts `rows`.
 pub(super) fn upsert<const N: usize>(head: &str, rows: Vec<[Value; N]>, tail: &str) -> Statement {
     let text = format!("{head} VALUES {} {tail}", values(1, N, rows.len()));

@@ -245,6 +245,10 @@ impl PackStore for DiskPacks {
         blocking(move || self.remove(id)).await
     }
 
+    fn is_whole_at_once(&self) -> bool {
+        false
+    }
+
     fn is_full(&self) -> bool {
         self.room.is_full()
     }

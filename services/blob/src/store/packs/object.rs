@@ -248,6 +248,10 @@ impl PackStore for ObjectPacks {
         }
     }
 
+    fn is_whole_at_once(&self) -> bool {
+        true
+    }
+
     /// A bucket has no end.
     fn is_full(&self) -> bool {
         false

@@ -195,8 +195,8 @@ async fn what_can_be_compressed_takes_less_room() {
     assert!((disk(&home).len() as u64) < whole / 2);
     // Whoever reads needs not write like this.
     store.close().await;
-    home.lose_index().await;
     let mut plain = home;
+    plain.lose_index().await;
     plain.settings.encoding = Arc::default();
     let store = plain.open().await;
     for (id, content) in &blobs {

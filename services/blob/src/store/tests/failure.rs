@@ -10,6 +10,10 @@ use crate::store::packs::PackStore;
 use crate::store::packs::disk::append::{Appender, OpenPack};
 use crate::store::packs::disk::{DiskPacks, flush};
 
+fn sealed() -> Arc<Sealed> {
+    Arc::new(Sealed::new(PackId(0)))
+}
+
 /// A lane whose first pack is `file`.
 struct Rig {
     home: Home,
@@ -37,6 +41,7 @@ impl Rig {
             gate: gate.clone(),
             counters: Arc::clone(&counters),
             last: PackId(1),
+            lane: "test",
         };
         let (entries, incoming) = mpsc::channel(100);
         let (written, unflushed) = std::sync::mpsc::channel();
@@ -48,7 +53,7 @@ impl Rig {
         std::thread::spawn(move || appender.run());
         let (told, count) = (gate.clone(), Arc::clone(&counters));
         std::thread::spawn(move || flush::run(&unflushed, &flushed, &told, &count));
-        let commits = tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), to_commit));
+        let commits = tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), sealed(), to_commit));
         Self { home, index, entries, gate, counters, commits }
     }
 
@@ -70,6 +75,7 @@ impl Rig {
             segment: None,
             reply: Reply { ticket: ticket.clone(), answer: Some(answer) },
             memory: None,
+            moved_from: None,
         };
         self.entries.send(entry).await.unwrap();
         answered
@@ -169,14 +175,14 @@ async fn a_failed_upload_takes_no_chunk_from_another() {
     Reply { ticket: first.ticket.clone(), answer: None }.fail(WriteError::Failed);
     let second = Reply { ticket: Ticket::default(), answer: Some(answer) };
     let entries = vec![
-        Appended { reply: first, chunk: Some(chunk), blob: None, segment: None },
-        Appended { reply: second, chunk: None, blob: Some(new), segment: None },
+        Appended { reply: first, chunk: Some(chunk), blob: None, segment: None, moved_from: None },
+        Appended { reply: second, chunk: None, blob: Some(new), segment: None, moved_from: None },
     ];
     let (flushed, to_commit) = mpsc::channel(1);
     let pack = PackRow { id: PackId(1), salt: [1; 32], indexed_to: 300 };
-    flushed.send(Batch { pack: Some(pack), is_closed: false, entries }).await.unwrap();
+    flushed.send(Batch { lane: "test", pack: Some(pack), is_closed: false, entries }).await.unwrap();
     drop(flushed);
-    commit::run(index.clone(), Arc::default(), to_commit).await;
+    commit::run(index.clone(), Arc::default(), sealed(), to_commit).await;
     assert_eq!(answered.await.unwrap(), Ok(()));
     assert_eq!(index.blob(id).await.unwrap(), Some((blob, Some(chunk))));
     assert_eq!(index.packs().await.unwrap(), [pack], "noted at the end");

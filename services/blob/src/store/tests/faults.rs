@@ -100,11 +100,29 @@ async fn write_at_once(home: &Home, store: &Store, content: &[u8]) -> Result<Blo
     for piece in pieces {
         let new = NewChunk { chunk: chunk(&piece), codec: Codec::Raw, pieces: vec![piece] };
         let reply = Reply { ticket: ticket.clone(), answer: None };
-        entries.try_send(Entry { chunk: Some(new), blob: None, segment: None, reply, memory: None }).unwrap();
+        entries
+            .try_send(Entry {
+                chunk: Some(new),
+                blob: None,
+                segment: None,
+                reply,
+                memory: None,
+                moved_from: None,
+            })
+            .unwrap();
     }
     let (answer, answered) = tokio::sync::oneshot::channel();
     let reply = Reply { ticket, answer: Some(answer) };
-    entries.try_send(Entry { chunk: None, blob: Some(manifest), segment: None, reply, memory: None }).unwrap();
+    entries
+        .try_send(Entry {
+            chunk: None,
+            blob: Some(manifest),
+            segment: None,
+            reply,
+            memory: None,
+            moved_from: None,
+        })
+        .unwrap();
     drop(entries);
     let (index, counters) = (store.reader().index().clone(), Arc::new(Counters::default()));
     let packs = home.pack_store();
@@ -114,10 +132,11 @@ async fn write_at_once(home: &Home, store: &Store, content: &[u8]) -> Result<Blo
         gate: Gate::new(Arc::clone(&counters), async || Ok(())),
         counters: Arc::clone(&counters),
         last: PackId(0),
+        lane: "test",
     };
     let (commits, to_commit) = mpsc::channel(16);
     packs.start_lane("bulk", context, incoming, commits).unwrap();
-    commit::run(index, counters, to_commit).await;
+    commit::run(index, counters, Arc::new(Sealed::new(PackId(0))), to_commit).await;
     answered.await.unwrap().map(|()| id)
 }
 

@@ -88,10 +88,10 @@ async fn whoever_comes_first_has_the_id() {
     let others = [put(2, 1000).await, put(3, 20 << 20).await];
     for (other, salt) in others.into_iter().zip([2, 3]) {
         assert_ne!(other, id);
-        let pack = packs::PackStore::open(Arc::clone(&packs), other).await.unwrap();
+        let pack = PackStore::open(Arc::clone(&packs), other).await.unwrap();
         assert_eq!(pack.salt, Some([salt; 32]));
     }
-    let pack = packs::PackStore::open(packs, id).await.unwrap();
+    let pack = PackStore::open(packs, id).await.unwrap();
     assert_eq!((pack.salt, pack.len), (Some([1; 32]), HEADER_LEN + 1000));
 }
 

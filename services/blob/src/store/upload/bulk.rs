@@ -171,7 +171,7 @@ impl Bulk {
             let reply = Reply { ticket: self.ticket.clone(), answer: None };
             self.shared
                 .bulk_lane
-                .send(Entry { chunk: Some(new), blob: None, segment: None, reply, memory })
+                .send(Entry { chunk: Some(new), blob: None, segment: None, reply, memory, moved_from: None })
                 .await?;
         }
         Ok(())

@@ -15,7 +15,7 @@ async fn rows_follow_what_was_copied() {
         let id = BlobId::new(1);
         let new = blob(id, moved.hash);
         let rows = Rows {
-            packs: vec![pack(1, 900), pack(3, 900), pack(4, 900)],
+            packs: vec![pack(1, 900), pack(3, 900), pack(4, 900), pack(5, 400)],
             chunks: vec![moved, elsewhere],
             blobs: vec![new.clone()],
             ..Rows::default()
@@ -35,7 +35,7 @@ async fn rows_follow_what_was_copied() {
             Moved::Blob { id: BlobId::new(1), from: new.row.manifest, to: manifest },
         ];
         assert!(!index.retire(PackId(1), 7).await.unwrap(), "it is in use: {engine:?}");
-        index.follow(&copies, &[pack(5, 400)]).await.unwrap();
+        index.follow(&copies).await.unwrap();
         let found = index.locate(&[moved.hash, elsewhere.hash]).await.unwrap();
         assert_eq!((found[&moved.hash], found[&elsewhere.hash]), (to, elsewhere), "{engine:?}");
         assert_eq!(index.known(&[moved.hash]).await.unwrap().len(), 1, "the copy is sound: {engine:?}");

@@ -37,7 +37,9 @@ pub async fn run(
     let writes = (packs.max_writes / 2).max(1);
     let (pending, in_order) = mpsc::channel(writes);
     let counters = Arc::clone(&context.counters);
-    tokio::join!(write(packs, context, entries, pending, writes), hand_on(in_order, commits, &counters));
+    let lane = context.lane;
+    let handing_on = hand_on(lane, in_order, commits, &counters);
+    tokio::join!(write(packs, context, entries, pending, writes), handing_on);
 }
 
 /// Puts batches together and begins to write them.
@@ -137,7 +139,12 @@ async fn store(packs: &ObjectPacks, layout: Layout, id: PackId, salt: Salt) -> R
 
 /// Waits for one batch after the other, and hands it on. A manifest is in the same batch as its chunks or in a later one: so it
 /// is not indexed before them.
-async fn hand_on(mut in_order: mpsc::Receiver<Pending>, commits: mpsc::Sender<Batch>, counters: &Counters) {
+async fn hand_on(
+    lane: &'static str,
+    mut in_order: mpsc::Receiver<Pending>,
+    commits: mpsc::Sender<Batch>,
+    counters: &Counters,
+) {
     while let Some(Pending { mut entries, counts, writing }) = in_order.recv().await {
         let written = match writing {
             None => Ok(None),
@@ -149,7 +156,7 @@ async fn hand_on(mut in_order: mpsc::Receiver<Pending>, commits: mpsc::Sender<Ba
                 if let Some(pack) = pack {
                     entries.iter_mut().for_each(|entry| entry.stand_in(pack.id));
                 }
-                let batch = Batch { pack, is_closed: true, entries };
+                let batch = Batch { lane, pack, is_closed: true, entries };
                 if let Err(refused) = commits.send(batch).await {
                     refused.0.fail(WriteError::Failed);
                 }

@@ -1,0 +1,232 @@
+//! Compaction: what is still wanted of packs that are mostly dead moves into new packs, and the old files go.
+//!
+//! ```text
+//! records that rows point at ──read, verified──▶ lane ──durable──▶ rows follow
+//! no row points into the pack ──▶ retired, durably ──a delay later──▶ file deleted, forgotten
+//! ```
+//!
+//! A row follows only if it still points at the very record that was copied; whatever happened to it meanwhile, it goes on
+//! pointing at sound bytes. A pack is retired in a transaction in which no row points into it, and only once nothing is
+//! written to it any more. Stopped anywhere, nothing is lost: copies that no row follows are dead bytes of the new pack.
+//!
+//! A pack with a damaged record that is still wanted is not emptied: it goes into quarantine and stays as it is.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::config::{CompactionConfig, micros};
+use crate::domain::manifest::Manifest;
+use crate::domain::payload::Encoding;
+use crate::domain::record::Kind;
+use crate::store::Store;
+use crate::store::index::{self, PackRow};
+use crate::store::lane::{Entry, NewChunk, Reply, Ticket, WriteError};
+use crate::store::pack::{HEADER_LEN, Location, PackId};
+use crate::store::packs::Pack;
+use crate::store::scan::{Found, Scanner};
+
+/// Bytes that are copied before rows follow.
+const BATCH_BYTES: u64 = 8 << 20;
+/// Records that are looked at before rows follow.
+const BATCH_RECORDS: usize = 1024;
+
+/// Why a pack was not compacted. Nothing is lost by it.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// A pack cannot be read now, or not be deleted.
+    #[error("a pack cannot be read or deleted")]
+    Packs(#[from] io::Error),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] index::Error),
+    /// The copies cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// What became of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// No row points into it any more.
+    Retired {
+        /// Bytes of the records that were copied, headers included.
+        copied: u64,
+    },
+    /// It holds something damaged that is still wanted.
+    Quarantined,
+    /// There is nothing left in it to copy, but something else needs it for now.
+    Waiting,
+}
+
+/// Moves what is wanted out of packs.
+pub struct Compactor {
+    store: Arc<Store>,
+    /// In percent.
+    dead_share: u64,
+    /// Bytes that are read per second.
+    rate: u64,
+    /// How long a retired pack is kept for readers who know where things stood, in microseconds.
+    delay: i64,
+}
+
+impl Compactor {
+    /// As configured.
+    pub fn new(store: Arc<Store>, config: &CompactionConfig) -> Self {
+        let (dead_share, rate) = (u64::from(config.dead_share), config.rate.get().max(1));
+        Self { store, dead_share, rate, delay: micros(config.delay) }
+    }
+
+    /// The packs that are worth it.
+    pub async fn candidates(&self) -> Result<Vec<PackRow>, CompactError> {
+        let index = self.store.reader().index();
+        let packs = index.packs().await?;
+        let quarantined: HashSet<PackId> = index.quarantined_packs().await?.into_iter().collect();
+        let live = index.live_bytes().await?;
+        let is_worth_it = |pack: &PackRow| {
+            let size = pack.indexed_to.saturating_sub(HEADER_LEN);
+            let live = live.get(&pack.id).copied().unwrap_or_default();
+            let dead = size.saturating_sub(live);
+            live == 0 || (!quarantined.contains(&pack.id) && dead * 100 >= size * self.dead_share)
+        };
+        Ok(packs.into_iter().filter(|pack| self.store.is_sealed(pack.id)).filter(is_worth_it).collect())
+    }
+
+    /// Empties a pack and retires it.
+    pub async fn compact(&self, pack: PackRow, now: i64) -> Result<Outcome, CompactError> {
+        let index = self.store.reader().index();
+        let mut copied = 0;
+        if index.rows_in(pack.id).await? > 0 {
+            copied = self.empty(pack).await?;
+        }
+        if index.retire(pack.id, now).await? {
+            return Ok(Outcome::Retired { copied });
+        }
+        if index.rows_in(pack.id).await? == 0 {
+            return Ok(Outcome::Waiting);
+        }
+        index.quarantine(pack.id).await?;
+        Ok(Outcome::Quarantined)
+    }
+
+    /// Copies every sound record of a pack that a row points at. Returns their bytes.
+    async fn empty(&self, pack: PackRow) -> Result<u64, CompactError> {
+        let Pack { len, bytes, .. } = Arc::clone(self.store.packs()).open(pack.id).await?;
+        let mut scanner =
+            Scanner::new(bytes, pack.id, pack.salt, HEADER_LEN, len, Arc::clone(self.store.encoding()));
+        let mut copied = 0;
+        loop {
+            let from = scanner.position();
+            let encoding = Arc::clone(self.store.encoding());
+            let (returned, records, is_done) =
+                tokio::task::spawn_blocking(move || read_batch(scanner, &encoding))
+                    .await
+                    .map_err(io::Error::other)??;
+            scanner = returned;
+            copied += self.copy(records).await?;
+            if is_done {
+                return Ok(copied);
+            }
+            let read = scanner.position().saturating_sub(from);
+            tokio::time::sleep(Duration::from_millis(read.saturating_mul(1000) / self.rate)).await;
+        }
+    }
+
+    /// Copies those of `records` that rows point at, and returns once rows have followed.
+    async fn copy(&self, records: Vec<(Location, Record)>) -> Result<u64, CompactError> {
+        let index = self.store.reader().index();
+        let (mut hashes, mut blobs) = (Vec::new(), Vec::new());
+        for (_, record) in &records {
+            match record {
+                Record::Chunk(new) => hashes.push(new.chunk.hash),
+                Record::Manifest(manifest) => blobs.push(manifest.id()),
+            }
+        }
+        let chunks = index.locate(&hashes).await?;
+        let blobs = index.locate_blobs(&blobs).await?;
+        let is_wanted = |(location, record): &(Location, Record)| match record {
+            Record::Chunk(new) => chunks.get(&new.chunk.hash).is_some_and(|row| row.location == *location),
+            Record::Manifest(manifest) => blobs.get(&manifest.id()) == Some(location),
+        };
+        let wanted: Vec<_> = records.into_iter().filter(is_wanted).collect();
+        let (mut copied, mut left) = (0, wanted.len());
+        let ticket = Ticket::default();
+        let mut last = None;
+        for (location, record) in wanted {
+            left -= 1;
+            copied += crate::domain::record::HEADER_LEN as u64 + u64::from(location.stored);
+            let answer = (left == 0).then(|| {
+                let (answer, answered) = oneshot::channel();
+                last = Some(answered);
+                answer
+            });
+            let (chunk, blob) = match record {
+                Record::Chunk(new) => (Some(new), None),
+                Record::Manifest(manifest) => (None, Some(manifest)),
+            };
+            let reply = Reply { ticket: ticket.clone(), answer };
+            let entry = Entry { chunk, blob, segment: None, reply, memory: None, moved_from: Some(location) };
+            self.store.send_copy(entry).await?;
+        }
+        if let Some(answered) = last {
+            answered.await.map_err(|_| WriteError::Failed)??;
+        }
+        Ok(copied)
+    }
+
+    /// Deletes the files of packs that have been retired for long enough. Returns how many.
+    pub async fn sweep(&self, now: i64) -> Result<u64, CompactError> {
+        let index = self.store.reader().index();
+        let mut deleted = 0;
+        for (pack, retired_at) in index.retired_packs().await? {
+            if retired_at <= now.saturating_sub(self.delay) {
+                Arc::clone(self.store.packs()).delete(pack).await?;
+                index.forget(pack).await?;
+                deleted += 1;
+            }
+        }
+        if deleted > 0 {
+            self.store.reader().forget_places();
+        }
+        Ok(deleted)
+    }
+}
+
+/// A record with what is needed to write it again.
+enum Record {
+    Chunk(NewChunk),
+    Manifest(Manifest),
+}
+
+type Batch = (Scanner, Vec<(Location, Record)>, bool);
+
+/// The next sound records, and whether they are the last.
+fn read_batch(mut scanner: Scanner, encoding: &Encoding) -> io::Result<Batch> {
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    while bytes < BATCH_BYTES && records.len() < BATCH_RECORDS {
+        let Some(found) = scanner.next()? else { return Ok((scanner, records, true)) };
+        let payload = scanner.take_payload();
+        bytes += payload.len() as u64;
+        match found {
+            // As it would be written today: that is how keys are changed.
+            Found::Chunk(row) => {
+                let encoded =
+                    encoding.encode(Kind::Chunk, row.hash, vec![payload]).map_err(io::Error::other)?;
+                records.push((row.location, Record::Chunk(encoded.into())));
+            }
+            Found::Blob(blob) => {
+                if let Some(manifest) = Manifest::decode(&payload) {
+                    records.push((blob.row.manifest, Record::Manifest(manifest)));
+                }
+            }
+            // They do not move: the pack waits until their upload has ended.
+            Found::Segment(_) => {}
+            Found::Locked(key) => return Err(io::Error::other(format!("the key {key} is missing"))),
+        }
+    }
+    Ok((scanner, records, false))
+}
