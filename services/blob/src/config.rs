@@ -1,6 +1,8 @@
 //! What an operator can set. Inert data: [`build`](crate::build) makes a service of it.
 
-use std::path::{Path, PathBuf};
+mod s3;
+
+use std::path::PathBuf;
 
 use holdall_runtime::config::{
     ByteSize, DataConfig, HumanDuration, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
@@ -8,6 +10,7 @@ use holdall_runtime::config::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::s3::S3Config;
 use crate::domain::cut;
 use crate::store::Settings;
 use crate::store::packs;
@@ -70,6 +73,8 @@ pub struct Config {
     pub grants: GrantsConfig,
     /// The files that hold content.
     pub packs: PacksConfig,
+    /// The bucket that holds them, when they are not on a disk.
+    pub s3: S3Config,
     /// Content on its way in.
     pub uploads: UploadsConfig,
     /// Content on its way out.
@@ -83,14 +88,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// How to set up the store in `data_dir`.
-    pub(crate) fn store(&self, data_dir: &Path) -> Settings {
+    /// How to set up the store whose packs are kept so.
+    pub(crate) fn store(&self, packs: packs::Settings) -> Settings {
         Settings {
-            packs: packs::Settings::Disk(packs::disk::Settings {
-                folder: data_dir.join("packs"),
-                max_size: self.packs.max_size.get(),
-                reserve: self.packs.reserve.map(ByteSize::get),
-            }),
+            packs,
             small_memory: bytes(self.uploads.small_memory),
             bulk_memory: bytes(self.uploads.memory),
             reading: Limits {
@@ -108,6 +109,9 @@ impl Validate for Config {
             return Err(Invalid::new("index.max_connections", "must be at least 1"));
         }
         self.packs.validate().map_err(|invalid| invalid.within("packs"))?;
+        if self.packs.store == PackStoreKind::S3 {
+            self.s3.validate().map_err(|invalid| invalid.within("s3"))?;
+        }
         self.uploads.validate().map_err(|invalid| invalid.within("uploads"))?;
         self.downloads.validate().map_err(|invalid| invalid.within("downloads"))?;
         self.collection.validate().map_err(|invalid| invalid.within("collection"))?;
@@ -124,20 +128,44 @@ pub struct GrantsConfig {
     pub key_files: Vec<PathBuf>,
 }
 
+/// Where packs are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackStoreKind {
+    /// In a folder of the data directory.
+    #[default]
+    Disk,
+    /// In a bucket: see [`S3Config`].
+    S3,
+}
+
 /// `[blob.packs]`: the files that hold content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PacksConfig {
-    /// A pack of this size is not written to any more.
+    /// Where they are.
+    pub store: PackStoreKind,
+    /// A pack of this size is not written to any more. On disk only.
     pub max_size: ByteSize,
     /// How much of the disk is left to others: with less than this free, nothing new is taken in. 5 % of the disk, at most
     /// 1 GiB, when absent.
     pub reserve: Option<ByteSize>,
 }
 
+impl PacksConfig {
+    /// How to keep packs in `folder`.
+    pub(crate) fn disk(&self, folder: PathBuf) -> packs::Settings {
+        packs::Settings::Disk(packs::disk::Settings {
+            folder,
+            max_size: self.max_size.get(),
+            reserve: self.reserve.map(ByteSize::get),
+        })
+    }
+}
+
 impl Default for PacksConfig {
     fn default() -> Self {
-        Self { max_size: ByteSize::new(1 << 30), reserve: None }
+        Self { store: PackStoreKind::default(), max_size: ByteSize::new(1 << 30), reserve: None }
     }
 }
 

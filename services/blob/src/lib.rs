@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! rpc       decode, check the grant, call, encode
-//! jobs      deleting what is not used any more, and compacting packs, in the background
-//! store     blobs as chunks in packs on a disk, with an index in a database
+//! jobs      deleting what is not used any more, compacting packs, and looking for damage, in the background
+//! store     blobs as chunks in packs, on a disk or in a bucket, with an index in a database
 //! domain    where content is cut; the formats of records and manifests
 //! ```
 //!
@@ -35,7 +35,7 @@ pub mod offline;
 mod rpc;
 pub mod store;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdall_proto::grant::KeyRing;
@@ -53,8 +53,8 @@ use holdall_sql::{Database, Durability};
 use tonic::service::Routes;
 
 pub use config::{
-    CollectionConfig, CompactionConfig, Config, DownloadsConfig, GrantsConfig, PacksConfig, Process,
-    ScrubConfig, UploadsConfig,
+    CollectionConfig, CompactionConfig, Config, DownloadsConfig, GrantsConfig, PackStoreKind, PacksConfig,
+    Process, S3Config, ScrubConfig, UploadsConfig,
 };
 
 use crate::jobs::Jobs;
@@ -62,7 +62,8 @@ use crate::jobs::roots::Metadata;
 use crate::rpc::Rpc;
 use crate::store::counters::Counters;
 use crate::store::index::{Index, MIGRATIONS};
-use crate::store::{OpenError, Store};
+use crate::store::packs::object::Secret;
+use crate::store::{OpenError, Store, packs};
 
 /// The service, ready to be called or served.
 pub struct Service {
@@ -126,16 +127,14 @@ impl Service {
 /// directory, [`StartError::Failed`] for anything else.
 pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Service, StartError> {
     let keys = keys(&config.grants)?;
+    let packs = pack_settings(config, data_dir)?;
     let data_dir = DataDir::acquire(data_dir, "holdall-blob")?;
     let index = config.index.clone().or_file(&data_dir.path().join("index.db"));
     let index = Database::open(&index, &MIGRATIONS, Durability::Rebuildable).await.map_err(index_error)?;
-    let store =
-        Store::open(&config.store(data_dir.path()), Index::new(index)).await.map_err(
-            |error| match error {
-                OpenError::ForeignIndex(_) => StartError::Config(error.into()),
-                error => StartError::failed(chain(&error)),
-            },
-        )?;
+    let store = Store::open(&config.store(packs), Index::new(index)).await.map_err(|error| match error {
+        OpenError::ForeignIndex(_) => StartError::Config(error.into()),
+        error => StartError::failed(chain(&error)),
+    })?;
     let store = Arc::new(store);
     let rpc = Rpc::new(Arc::clone(&store), keys.clone(), clock.clone(), config.uploads.idle_timeout.get());
     let (routes, readiness) = health::add_health(Routes::new(rpc.into_service())).await;
@@ -165,6 +164,33 @@ fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {
         ));
     };
     others.iter().try_fold(KeyRing::new(&load(first)?), |ring, file| Ok(ring.and(&load(file)?)))
+}
+
+/// Where packs are.
+fn pack_settings(config: &Config, data_dir: &Path) -> Result<packs::Settings, StartError> {
+    match config.packs.store {
+        PackStoreKind::Disk => Ok(config.packs.disk(data_dir.join("packs"))),
+        PackStoreKind::S3 => bucket(config),
+    }
+}
+
+fn bucket(config: &Config) -> Result<packs::Settings, StartError> {
+    let key = |name: &str, file: &Option<PathBuf>, variable| {
+        let found = match file {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+            }
+            None => std::env::var(variable).map_err(|_| format!("must name a file, or {variable} be set")),
+        };
+        let key = found.and_then(|key| match key.trim() {
+            "" => Err("holds no key".to_owned()),
+            key => Ok(Secret(key.to_owned())),
+        });
+        key.map_err(|problem| StartError::Config(Invalid::new(name, problem).into()))
+    };
+    let access = key("blob.s3.access_key_file", &config.s3.access_key_file, "AWS_ACCESS_KEY_ID")?;
+    let secret = key("blob.s3.secret_key_file", &config.s3.secret_key_file, "AWS_SECRET_ACCESS_KEY")?;
+    Ok(packs::Settings::Object(config.s3.settings(access, secret, config.uploads.memory.get())))
 }
 
 /// Grants are the proof on every method. Where there is none, there is nothing to find.

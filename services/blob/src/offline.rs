@@ -21,7 +21,7 @@ use crate::store::index::{Index, MIGRATIONS};
 use crate::store::packs::{self, PackStore};
 use crate::store::recover;
 use crate::store::verify::{Problem, unknown_packs, verify};
-use crate::{chain, index_error};
+use crate::{chain, index_error, pack_settings};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_secs(2);
@@ -112,7 +112,7 @@ fn open(place: &Place) -> Result<Opened, StartError> {
         return Err(StartError::failed(format!("{} is not there", dir.display())));
     }
     let data_dir = DataDir::acquire(&dir, "holdall-blob")?;
-    let packs = packs::open(&process.blob.store(&dir).packs).map_err(StartError::failed)?;
+    let packs = packs::open(&pack_settings(&process.blob, &dir)?).map_err(StartError::failed)?;
     Ok(Opened { data_dir, index: process.blob.index, packs })
 }
 

@@ -1,4 +1,4 @@
-//! Where blobs are: packs on a disk, an index in a database.
+//! Where blobs are: packs on a disk or in a bucket, an index in a database.
 
 mod commit;
 pub mod counters;

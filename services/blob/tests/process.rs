@@ -1,6 +1,8 @@
 //! The program itself, over TCP: it can be killed at any moment and nothing that it has acknowledged is lost.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod bucket;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -8,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bucket::Bucket;
 use bytes::Bytes;
 use futures::SinkExt;
 use holdall_proto::blob::v1::blob_service_client::BlobServiceClient;
@@ -39,6 +42,7 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 struct Home {
     dir: TempDir,
     keys: KeyRing,
+    bucket: Option<Bucket>,
 }
 
 impl Home {
@@ -50,7 +54,7 @@ impl Home {
         for byte in key {
             write!(file, "{byte:02x}").unwrap();
         }
-        Self { dir, keys: KeyRing::new(&key) }
+        Self { dir, keys: KeyRing::new(&key), bucket: None }
     }
 
     fn command(&self) -> Command {
@@ -64,6 +68,22 @@ impl Home {
             .env("HOLDALL_BLOB__PACKS__MAX_SIZE", "16MiB")
             .env("HOLDALL_TELEMETRY__LOG", "off")
             .stdin(Stdio::null());
+        if let Some(bucket) = &self.bucket {
+            let file = |name: &str, key: &str| {
+                let path = self.dir.path().join(name);
+                std::fs::write(&path, format!("{key}\n")).unwrap();
+                path
+            };
+            command
+                .env("HOLDALL_BLOB__PACKS__STORE", "s3")
+                .env("HOLDALL_BLOB__S3__ENDPOINT", &bucket.endpoint)
+                .env("HOLDALL_BLOB__S3__ALLOW_HTTP", "true")
+                .env("HOLDALL_BLOB__S3__REGION", &bucket.region)
+                .env("HOLDALL_BLOB__S3__BUCKET", &bucket.name)
+                .env("HOLDALL_BLOB__S3__PREFIX", "holdall/kills")
+                .env("HOLDALL_BLOB__S3__ACCESS_KEY_FILE", file("access", &bucket.access_key))
+                .env("HOLDALL_BLOB__S3__SECRET_KEY_FILE", file("secret", &bucket.secret_key));
+        }
         command
     }
 
@@ -139,9 +159,18 @@ impl Drop for Server {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_lose_nothing_that_was_acknowledged() {
+    kills(Home::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_lose_nothing_in_a_bucket() {
+    kills(Home { bucket: Some(Bucket::local()), ..Home::new() }).await;
+}
+
+async fn kills(home: Home) {
     const KILLS: u64 = 12;
     const SIZES: [usize; 6] = [4096, 70_000, 700_000, 3 << 20, 100, 0];
-    let home = Arc::new(Home::new());
+    let home = Arc::new(home);
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     for round in 0..KILLS {
         let server = home.start();
@@ -223,6 +252,20 @@ async fn a_directory_has_one_owner() {
     assert!(text.contains("in use by holdall-blob"), "{text}");
     server.signal("-TERM");
     assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn a_bucket_needs_keys_and_a_name() {
+    let home = Home { bucket: Some(Bucket::local()), ..Home::new() };
+    let cases =
+        [("HOLDALL_BLOB__S3__SECRET_KEY_FILE", "secret_key_file"), ("HOLDALL_BLOB__S3__BUCKET", "bucket")];
+    for (variable, key) in cases {
+        let without =
+            home.command().env_remove(variable).env_remove("AWS_SECRET_ACCESS_KEY").output().unwrap();
+        let text = String::from_utf8(without.stderr).unwrap();
+        assert_eq!(without.status.code(), Some(78), "{text}");
+        assert!(text.contains(&format!("blob.s3.{key}")), "{text}");
+    }
 }
 
 #[test]

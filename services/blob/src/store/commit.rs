@@ -29,7 +29,7 @@ pub async fn run(
     let mut packs = Packs::default();
     while flushed.recv_many(&mut batches, BATCHES).await > 0 {
         Counters::add(&counters.commits, 1);
-        let left = batches.iter().filter_map(|batch| packs.left_behind(batch)).collect::<Vec<_>>();
+        let left = batches.iter().flat_map(|batch| packs.left_behind(batch)).collect::<Vec<_>>();
         commit(&index, &mut packs, std::mem::take(&mut batches)).await;
         left.into_iter().for_each(|pack| sealed.add(pack));
     }
@@ -52,10 +52,12 @@ struct Packs {
 }
 
 impl Packs {
-    /// The pack that the lane has gone on from with this batch.
-    fn left_behind(&mut self, batch: &Batch) -> Option<PackId> {
-        let before = self.current.insert(batch.lane, batch.pack.id)?;
-        (before != batch.pack.id).then_some(before)
+    /// The packs that nothing more is written to once this batch is in the index: the one that it ends, and the one that the
+    /// lane has gone on from.
+    fn left_behind(&mut self, batch: &Batch) -> Vec<PackId> {
+        let Some(PackRow { id, .. }) = batch.pack else { return Vec::new() };
+        let before = self.current.insert(batch.lane, id).filter(|before| *before != id);
+        before.into_iter().chain(batch.is_closed.then_some(id)).collect()
     }
 
     /// Takes note of a pack that is indexed so far with the next commit; returns it when that has to be written down.
@@ -76,8 +78,14 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
     let mut replies = Vec::new();
     let mut moved = Vec::new();
     for batch in batches {
-        // Batches of a pack come in order: the last one reaches farthest.
-        reached.insert(batch.pack.id, batch.pack);
+        match batch.pack {
+            Some(pack) if batch.is_closed => rows.packs.push(pack),
+            // Batches of a pack come in order: the last one reaches farthest.
+            Some(pack) => {
+                reached.insert(pack.id, pack);
+            }
+            None => {}
+        }
         for mut entry in batch.entries {
             moved.extend(moves(&mut entry));
             // A chunk is durable whatever becomes of its upload, and another one of this batch may rely on it.
@@ -90,7 +98,7 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
             }
         }
     }
-    rows.packs = reached.into_values().filter_map(|pack| packs.reach(pack)).collect();
+    rows.packs.extend(reached.into_values().filter_map(|pack| packs.reach(pack)));
     let added = async || {
         if !moved.is_empty() {
             index.follow(&moved).await?;

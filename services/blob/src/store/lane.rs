@@ -114,13 +114,23 @@ pub struct Appended {
     pub moved_from: Option<Location>,
 }
 
+impl Appended {
+    /// Says that what was written stands in that pack.
+    pub fn stand_in(&mut self, pack: PackId) {
+        self.chunk.iter_mut().for_each(|chunk| chunk.location.pack = pack);
+        self.blob.iter_mut().for_each(|blob| blob.row.manifest.pack = pack);
+    }
+}
+
 /// Entries that were written together.
 #[derive(Debug)]
 pub struct Batch {
     /// Which lane wrote it. A lane writes to one pack until it goes on to the next.
     pub lane: &'static str,
-    /// Into which pack, and how far its records reach with them.
-    pub pack: PackRow,
+    /// Into which pack, and how far its records reach with them; `None` when there was nothing to write.
+    pub pack: Option<PackRow>,
+    /// Nothing more will be written to it.
+    pub is_closed: bool,
     /// In order.
     pub entries: Vec<Appended>,
 }

@@ -140,6 +140,12 @@ impl Layout {
     }
 
     /// All bytes, in order.
+    pub fn into_bytes(self) -> Vec<Bytes> {
+        let parts = self.parts.into_iter();
+        parts.flat_map(|(start, pieces)| std::iter::once(start.into()).chain(pieces)).collect()
+    }
+
+    /// As [`Layout::into_bytes`], for one system call.
     pub fn pieces(&self) -> Vec<IoSlice<'_>> {
         let parts = self.parts.iter();
         parts

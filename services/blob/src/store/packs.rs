@@ -1,9 +1,10 @@
-//! Where packs are kept. One contract, two places: files in a [folder](disk).
+//! Where packs are kept. One contract, two places: files in a [folder](disk), and objects in a [bucket](object).
 //!
 //! A store of packs takes in [entries](Entry) through lanes and hands them on as [`Batch`]es once their bytes are durable;
 //! it gives back the bytes of a [`Location`]. It knows nothing of what is in the index, and does not look at the bytes.
 
 pub mod disk;
+pub mod object;
 
 use std::fmt;
 use std::fs::File;
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
 
 use self::disk::DiskPacks;
+use self::object::ObjectPacks;
 use super::lane::{Batch, Context, Ended, Entry};
 use super::pack::{Location, PackId};
 use crate::domain::record::Salt;
@@ -73,9 +75,8 @@ pub trait PackStore: fmt::Debug + Send + Sync {
 pub struct Listed {
     /// Its id.
     pub id: PackId,
-    /// Its length in bytes, when it can never have another one and no other pack can ever have its id. Absent where a pack has
-    /// to be opened to know.
-    pub whole: Option<u64>,
+    /// Its length in bytes. Absent where a pack has to be opened in any case, to see whether it is the one that the index knows.
+    pub len: Option<u64>,
 }
 
 /// A pack that can be read.
@@ -113,12 +114,15 @@ impl ReadAt for File {
 pub enum Settings {
     /// Files in a folder.
     Disk(disk::Settings),
+    /// Objects in a bucket.
+    Object(object::Settings),
 }
 
 /// Opens a store of packs.
 pub fn open(settings: &Settings) -> io::Result<Arc<dyn PackStore>> {
     match settings {
         Settings::Disk(settings) => Ok(Arc::new(DiskPacks::open(settings)?)),
+        Settings::Object(settings) => Ok(Arc::new(ObjectPacks::new(settings)?)),
     }
 }
 

@@ -34,7 +34,7 @@ pub async fn recover(packs: &Arc<dyn PackStore>, index: &Index) -> Result<PackId
     for listed in listed {
         last = last.max(listed.id);
         let known = known.remove(&listed.id);
-        let is_done = known.is_some_and(|known| listed.whole == Some(known.indexed_to));
+        let is_done = known.is_some_and(|known| listed.len == Some(known.indexed_to));
         if !is_done && !retired.contains(&listed.id) {
             recover_pack(packs, index, listed.id, known).await?;
         }

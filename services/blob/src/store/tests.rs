@@ -2,9 +2,13 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
+#[path = "../../tests/bucket/mod.rs"]
+mod bucket;
 mod crash;
 mod damage;
 mod failure;
+mod faults;
+mod replicas;
 mod slow;
 
 use std::fs::{File, OpenOptions};
@@ -14,21 +18,62 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use holdall_sql::testing::TestDatabase;
 use holdall_sql::{Database, Durability};
 use tempfile::TempDir;
 
+use self::bucket::Bucket;
 use super::index::MIGRATIONS;
 use super::pack::HEADER_LEN;
+use super::packs::object::Secret;
 use super::reader::{Content, ReadError};
 use super::upload::Written;
 use super::*;
 use crate::domain::cut::tests::noise;
 use crate::domain::{SMALL, cut};
 
+/// Makes a test of each of these functions for each kind of store.
+macro_rules! everywhere {
+    ($($name:ident)*) => {
+        everywhere! { @ disk_with_sqlite, Home::new(); $($name)* }
+        everywhere! { @ bucket_with_sqlite, Home::with_bucket(Bucket::new()); $($name)* }
+        everywhere! { @ bucket_with_postgres, Home::with_bucket(Bucket::new()).with_postgres().await; $($name)* }
+    };
+    (@ $kind:ident, $home:expr; $($name:ident)*) => {
+        mod $kind {
+            #[allow(unused_imports, reason = "not every kind needs all")]
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($home).await;
+                }
+            )*
+        }
+    };
+}
+use everywhere;
+
+everywhere! {
+    what_is_written_is_read
+    ranges_are_exact
+    the_same_content_is_stored_once
+    concurrent_small_writes_share_flushes
+    an_upload_that_is_given_up_leaves_nothing_to_read
+    wrong_announcements_are_refused
+    many_tiny_pieces_are_one_chunk
+    without_memory_to_spare_uploads_still_go_on
+    a_closed_store_takes_no_more
+}
+
 /// A folder with a store in it, which can be opened many times.
 struct Home {
     dir: TempDir,
     settings: Settings,
+    /// The packs are there.
+    bucket: Option<Arc<Bucket>>,
+    /// The index is there.
+    database: Option<TestDatabase>,
 }
 
 impl Home {
@@ -44,11 +89,42 @@ impl Home {
             bulk_memory: 64 << 20,
             reading: Limits { memory: 64 << 20, chunk_cache: 1 << 20, blob_cache: 1 << 20 },
         };
-        Self { dir, settings }
+        Self { dir, settings, bucket: None, database: None }
+    }
+
+    fn with_bucket(bucket: Bucket) -> Self {
+        Self::sharing(Arc::new(bucket), &format!("test/{}", Uuid::now_v7()))
+    }
+
+    fn sharing(bucket: Arc<Bucket>, prefix: &str) -> Self {
+        let mut home = Self::new();
+        home.settings.packs = packs::Settings::Object(packs::object::Settings {
+            endpoint: Some(bucket.endpoint.clone()),
+            region: bucket.region.clone(),
+            bucket: bucket.name.clone(),
+            prefix: prefix.to_owned(),
+            access_key: Secret(bucket.access_key.clone()),
+            secret_key: Secret(bucket.secret_key.clone()),
+            allow_http: true,
+            request_timeout: Duration::from_secs(20),
+            max_reads: 16,
+            max_writes: 4,
+            batch: 16 << 20,
+        });
+        home.bucket = Some(bucket);
+        home
+    }
+
+    async fn with_postgres(mut self) -> Self {
+        self.database = Some(holdall_sql::testing::postgres(&MIGRATIONS).await);
+        self
     }
 
     async fn index(&self) -> Index {
-        let settings = holdall_sql::Settings::file(&self.dir.path().join("index.db"));
+        let settings = match &self.database {
+            Some(database) => database.settings().clone(),
+            None => holdall_sql::Settings::file(&self.dir.path().join("index.db")),
+        };
         Index::new(Database::open(&settings, &MIGRATIONS, Durability::Rebuildable).await.unwrap())
     }
 
@@ -56,7 +132,11 @@ impl Home {
         Store::open(&self.settings, self.index().await).await.unwrap()
     }
 
-    fn lose_index(&self) {
+    /// The next time the store is opened, its index is empty.
+    async fn lose_index(&mut self) {
+        if self.database.is_some() {
+            self.database = Some(holdall_sql::testing::postgres(&MIGRATIONS).await);
+        }
         for name in ["index.db", "index.db-wal", "index.db-shm"] {
             let _ = std::fs::remove_file(self.dir.path().join(name));
         }
@@ -70,7 +150,20 @@ impl Home {
     fn disk(&mut self) -> &mut packs::disk::Settings {
         match &mut self.settings.packs {
             packs::Settings::Disk(disk) => disk,
+            packs::Settings::Object(_) => panic!("the packs are elsewhere"),
         }
+    }
+
+    fn object(&mut self) -> &mut packs::object::Settings {
+        match &mut self.settings.packs {
+            packs::Settings::Disk(_) => panic!("the packs are elsewhere"),
+            packs::Settings::Object(object) => object,
+        }
+    }
+
+    /// The store of the packs, without the rest.
+    fn pack_store(&self) -> Arc<dyn PackStore> {
+        packs::open(&self.settings.packs).unwrap()
     }
 
     /// The packs' files, in order.
@@ -118,9 +211,7 @@ fn same(actual: &[u8], expected: &[u8]) {
     assert!(actual == expected, "{} bytes differ from {}", actual.len(), expected.len());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_is_read() {
-    let home = Home::new();
+async fn what_is_written_is_read(home: Home) {
     let store = home.open().await;
     let mut blobs = Vec::new();
     for (seed, size) in
@@ -166,21 +257,15 @@ async fn the_index_can_be_elsewhere() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ranges_are_exact() {
-    let home = Home::new();
+async fn ranges_are_exact(home: Home) {
     let store = home.open().await;
     let content = noise(1, 9 << 20);
     let id = write(&store, &content).await.id;
     let small = write(&store, &content[..1000]).await.id;
     let bounds: Vec<u64> = {
         let row = store.reader().index().blob(id).await.unwrap().unwrap().0;
-        let manifest = crate::domain::manifest::Manifest::decode(&pack_bytes(
-            &home,
-            row.manifest.position,
-            row.manifest.stored as usize,
-        ))
-        .unwrap();
+        let payload = packs::read(&home.pack_store(), row.manifest, |bytes| bytes).await.unwrap().unwrap();
+        let manifest = crate::domain::manifest::Manifest::decode(&payload).unwrap();
         let mut end = 0;
         manifest
             .chunks()
@@ -213,21 +298,7 @@ async fn ranges_are_exact() {
     store.close().await;
 }
 
-/// Bytes of the only pack that has a position like this.
-fn pack_bytes(home: &Home, position: u64, len: usize) -> Vec<u8> {
-    for path in home.packs() {
-        let file = File::open(path).unwrap();
-        let mut bytes = vec![0; len];
-        if file.read_exact_at(&mut bytes, position).is_ok() {
-            return bytes;
-        }
-    }
-    panic!("no pack is that long");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_content_is_stored_once() {
-    let home = Home::new();
+async fn the_same_content_is_stored_once(home: Home) {
     let store = home.open().await;
     for content in [noise(1, 1000), noise(2, 6 << 20)] {
         let first = write(&store, &content).await;
@@ -250,10 +321,8 @@ async fn the_same_content_is_stored_once() {
     store.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_small_writes_share_flushes() {
+async fn concurrent_small_writes_share_flushes(home: Home) {
     const WRITES: u64 = 400;
-    let home = Home::new();
     let store = Arc::new(home.open().await);
     let writes = (0..WRITES).map(|seed| {
         let store = Arc::clone(&store);
@@ -271,9 +340,7 @@ async fn concurrent_small_writes_share_flushes() {
     store.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_is_given_up_leaves_nothing_to_read() {
-    let home = Home::new();
+async fn an_upload_that_is_given_up_leaves_nothing_to_read(mut home: Home) {
     let store = home.open().await;
     for size in [1000, 5 << 20] {
         let id = BlobId::new(1);
@@ -285,7 +352,7 @@ async fn an_upload_that_is_given_up_leaves_nothing_to_read() {
         assert!(store.reader().blob(id).await.unwrap().is_none());
     }
     store.close().await;
-    home.lose_index();
+    home.lose_index().await;
     let store = home.open().await;
     assert_eq!(count(&store, "blobs").await, 0);
     store.close().await;
@@ -297,9 +364,7 @@ async fn count(store: &Store, table: &str) -> i64 {
     row.get(0).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_announcements_are_refused() {
-    let home = Home::new();
+async fn wrong_announcements_are_refused(home: Home) {
     let store = home.open().await;
     for size in [0, 1000, SMALL + 1, 3 << 20] {
         let content = noise(1, size);
@@ -322,9 +387,7 @@ async fn wrong_announcements_are_refused() {
     store.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_tiny_pieces_are_one_chunk() {
-    let home = Home::new();
+async fn many_tiny_pieces_are_one_chunk(home: Home) {
     let store = home.open().await;
     let content = noise(1, 100_000);
     let written = write_in(&store, &content, 7).await;
@@ -333,9 +396,7 @@ async fn many_tiny_pieces_are_one_chunk() {
     store.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_memory_to_spare_uploads_still_go_on() {
-    let mut home = Home::new();
+async fn without_memory_to_spare_uploads_still_go_on(mut home: Home) {
     home.settings.small_memory = 300 << 10;
     home.settings.bulk_memory = 1 << 20;
     home.settings.reading.memory = 5 << 20;
@@ -387,9 +448,7 @@ async fn a_full_disk_refuses_writes_and_goes_on_reading() {
     store.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_closed_store_takes_no_more() {
-    let home = Home::new();
+async fn a_closed_store_takes_no_more(home: Home) {
     let store = home.open().await;
     store.close().await;
     assert!(store.upload(BlobId::new(1), Uuid::nil(), 1).is_err());

@@ -77,7 +77,7 @@ impl ReadAt for Copy {
 impl PackStore for MemoryPacks {
     async fn list(self: Arc<Self>, from: PackId) -> io::Result<Vec<Listed>> {
         let packs = self.0.lock().unwrap();
-        Ok(packs.range(from..).map(|(id, _)| Listed { id: *id, whole: None }).collect())
+        Ok(packs.range(from..).map(|(id, _)| Listed { id: *id, len: None }).collect())
     }
 
     fn recheck_from(&self, _newest: PackId) -> PackId {

@@ -187,7 +187,7 @@ impl PackStore for DiskPacks {
     async fn list(self: Arc<Self>, from: PackId) -> io::Result<Vec<Listed>> {
         // The last pack may have been cut short by a crash, and any by a hand or a disk: all are to be looked at.
         let ids = blocking(move || self.ids(from)).await?;
-        Ok(ids.into_iter().map(|id| Listed { id, whole: None }).collect())
+        Ok(ids.into_iter().map(|id| Listed { id, len: None }).collect())
     }
 
     fn recheck_from(&self, _newest: PackId) -> PackId {

@@ -3,6 +3,10 @@
 use super::*;
 use crate::store::scan::{Found, Scanner};
 
+everywhere! {
+    a_lost_index_is_rebuilt
+}
+
 /// A copy of a store's folder as it is at this moment, with the index as old as `index`.
 fn copy(home: &Home, with_index: bool) -> Home {
     let mut copy = Home::new();
@@ -20,9 +24,7 @@ fn copy(home: &Home, with_index: bool) -> Home {
     copy
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_index_is_rebuilt() {
-    let home = Home::new();
+async fn a_lost_index_is_rebuilt(mut home: Home) {
     let store = home.open().await;
     let mut blobs = Vec::new();
     for (seed, size) in [0, 10, 5000, 300_000, 6 << 20].into_iter().enumerate() {
@@ -30,7 +32,7 @@ async fn a_lost_index_is_rebuilt() {
         blobs.push((write(&store, &content).await.id, content));
     }
     store.close().await;
-    home.lose_index();
+    home.lose_index().await;
     let store = home.open().await;
     for (id, content) in &blobs {
         same(&read(&store, *id).await.unwrap(), content);

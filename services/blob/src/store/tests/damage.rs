@@ -109,7 +109,7 @@ async fn a_truncated_or_missing_pack_is_no_short_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rebuilding_leaves_out_what_is_damaged_and_nothing_else() {
-    let home = Home::new();
+    let mut home = Home::new();
     let store = home.open().await;
     let mut blobs = Vec::new();
     for seed in 0..20 {
@@ -122,7 +122,7 @@ async fn rebuilding_leaves_out_what_is_damaged_and_nothing_else() {
     flip(path, *position); // a payload
     let (_, (path, position, _), _) = &blobs[11];
     flip(path, *position - 30); // a header
-    home.lose_index();
+    home.lose_index().await;
     let store = home.open().await;
     for (at, (id, _, content)) in blobs.iter().enumerate() {
         match read(&store, *id).await {
@@ -150,7 +150,7 @@ async fn an_index_of_other_packs_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_cannot_pass_for_records() {
-    let home = Home::new();
+    let mut home = Home::new();
     let store = home.open().await;
     let victim = write(&store, b"what the victim wrote").await.id;
     store.close().await;
@@ -162,7 +162,7 @@ async fn content_cannot_pass_for_records() {
     store.close().await;
     // Even when the header in front of it is lost, and the reader looks for the next record.
     flip(&path, position - 1);
-    home.lose_index();
+    home.lose_index().await;
     let store = home.open().await;
     assert_eq!(count(&store, "blobs").await, 2);
     assert_eq!(count(&store, "chunks").await, 1);

@@ -164,7 +164,7 @@ async fn a_failed_upload_takes_no_chunk_from_another() {
     ];
     let (flushed, to_commit) = mpsc::channel(1);
     let pack = PackRow { id: PackId(1), salt: [1; 32], indexed_to: 300 };
-    flushed.send(Batch { lane: "test", pack, entries }).await.unwrap();
+    flushed.send(Batch { lane: "test", pack: Some(pack), is_closed: false, entries }).await.unwrap();
     drop(flushed);
     commit::run(index.clone(), Arc::default(), sealed(), to_commit).await;
     assert_eq!(answered.await.unwrap(), Ok(()));

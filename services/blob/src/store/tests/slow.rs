@@ -4,6 +4,11 @@ use futures::stream::BoxStream;
 
 use super::*;
 
+everywhere! {
+    who_does_not_read_is_in_nobodys_way
+    who_goes_away_leaves_no_memory_behind
+}
+
 type Pieces = BoxStream<'static, Result<Bytes, ReadError>>;
 
 async fn pieces(store: &Store, id: BlobId) -> Pieces {
@@ -14,9 +19,7 @@ async fn pieces(store: &Store, id: BlobId) -> Pieces {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_read_is_in_nobodys_way() {
-    let mut home = Home::new();
+async fn who_does_not_read_is_in_nobodys_way(mut home: Home) {
     home.settings.reading.memory = 16 << 20;
     let store = home.open().await;
     let content = noise(1, 8 << 20);
@@ -40,9 +43,7 @@ async fn who_does_not_read_is_in_nobodys_way() {
     store.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_goes_away_leaves_no_memory_behind() {
-    let home = Home::new();
+async fn who_goes_away_leaves_no_memory_behind(home: Home) {
     let store = home.open().await;
     let id = write(&store, &noise(1, 8 << 20)).await.id;
     for _ in 0..10 {

@@ -254,7 +254,7 @@ impl Appender {
         let result = pack.append(&mut layout.pieces());
         drop(memory);
         let pack_row = PackRow { id: pack.id, salt: pack.salt, indexed_to: layout.end() };
-        let batch = Batch { lane: self.context.lane, pack: pack_row, entries };
+        let batch = Batch { lane: self.context.lane, pack: Some(pack_row), is_closed: false, entries };
         match result {
             Ok(()) => {
                 counts.add_to(&self.context.counters);
