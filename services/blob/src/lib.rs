@@ -171,11 +171,7 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
 fn store_settings(config: &Config, data_dir: &Path) -> Result<Settings, StartError> {
     let encryption =
         config.encryption.key_files.iter().map(|file| key(file)).collect::<Result<Vec<_>, _>>()?;
-    let packs = match config.packs.store {
-        PackStoreKind::Disk => config.packs.disk(data_dir.join("packs")),
-        PackStoreKind::S3 => bucket(config)?,
-    };
-    Ok(config.store(packs, Keys::new(&encryption)))
+    Ok(config.store(pack_settings(config, data_dir)?, Keys::new(&encryption)))
 }
 
 fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {
@@ -189,6 +185,14 @@ fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {
 
 fn key(file: &Path) -> Result<[u8; 32], StartError> {
     keyfile::load(file).map_err(|error| StartError::Config(error.into()))
+}
+
+/// Where packs are.
+fn pack_settings(config: &Config, data_dir: &Path) -> Result<packs::Settings, StartError> {
+    match config.packs.store {
+        PackStoreKind::Disk => Ok(config.packs.disk(data_dir.join("packs"))),
+        PackStoreKind::S3 => bucket(config),
+    }
 }
 
 fn bucket(config: &Config) -> Result<packs::Settings, StartError> {

@@ -29,7 +29,7 @@ pub async fn run(
     let mut packs = Packs::default();
     while flushed.recv_many(&mut batches, BATCHES).await > 0 {
         Counters::add(&counters.commits, 1);
-        let left = batches.iter().filter_map(|batch| packs.left_behind(batch)).collect::<Vec<_>>();
+        let left = batches.iter().flat_map(|batch| packs.left_behind(batch)).collect::<Vec<_>>();
         commit(&index, &mut packs, std::mem::take(&mut batches)).await;
         left.into_iter().for_each(|pack| sealed.add(pack));
     }

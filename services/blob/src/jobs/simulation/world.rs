@@ -617,7 +617,7 @@ impl World {
         }
         let packs: Arc<dyn PackStore> = Arc::clone(&self.packs) as _;
         let last = recover::recover(&packs, &self.index, &Arc::default()).await.unwrap();
-        self.with(|state| state.last_pack = state.last_pack.max(last));
+        self.with(|state| state.last_pack = last);
         self.remember().await;
         self.check("crash").await;
     }

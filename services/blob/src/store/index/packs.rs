@@ -203,12 +203,15 @@ impl Index {
         Ok(retired == 1)
     }
 
-    /// Forgets a retired pack, whose file is gone.
+    /// Forgets a retired pack, whose file is gone; but not the one with the highest id of all, which keeps that id from being
+    /// given again: an index that a loss of power sets back would take the new pack for the retired one.
     pub async fn forget(&self, pack: PackId) -> Result<(), Error> {
-        sql("DELETE FROM packs WHERE id = $1 AND retired_at IS NOT NULL")
-            .bind(pack.0)
-            .execute(&self.database)
-            .await?;
+        sql(
+            "DELETE FROM packs WHERE id = $1 AND retired_at IS NOT NULL AND id < (SELECT MAX(id) FROM packs)",
+        )
+        .bind(pack.0)
+        .execute(&self.database)
+        .await?;
         Ok(())
     }
 

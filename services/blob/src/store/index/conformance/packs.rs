@@ -55,6 +55,10 @@ async fn rows_follow_what_was_copied() {
         index.forget(PackId(4)).await.unwrap();
         assert_eq!(index.retired_packs().await.unwrap(), [(PackId(3), 9)], "{engine:?}");
         assert_eq!(index.packs().await.unwrap().len(), 2, "{engine:?}");
+        index.add(&Rows { packs: vec![pack(6, 64)], ..Rows::default() }).await.unwrap();
+        assert!(index.retire(PackId(6), 10).await.unwrap(), "{engine:?}");
+        index.forget(PackId(6)).await.unwrap();
+        assert_eq!(index.retired_packs().await.unwrap().len(), 2, "its id is not given again: {engine:?}");
     }
 }
 
