@@ -59,7 +59,14 @@ async fn recover_pack(
     id: PackId,
     known: Option<PackRow>,
 ) -> Result<(), OpenError> {
-    let Pack { salt, len, mut bytes } = Arc::clone(packs).open(id).await?;
+    let Pack { salt, len, mut bytes } = match Arc::clone(packs).open(id).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Another process on the same bucket may have deleted it just now. If it is lost, the next start will say so.
+            tracing::warn!(pack = %id, "a pack went away before it was looked at");
+            return Ok(());
+        }
+        opened => opened?,
+    };
     let (salt, from) = match (salt, known) {
         (Some(salt), Some(known)) if salt == known.salt => (salt, known.indexed_to),
         (Some(_), Some(_)) => return Err(OpenError::ForeignIndex(id)),
