@@ -64,6 +64,7 @@
 
 mod check;
 mod data;
+mod outage;
 mod run;
 mod servers;
 mod setup;

@@ -58,6 +58,37 @@ async fn an_empty_data_directory_is_ready_at_once() {
 }
 
 #[tokio::test]
+async fn it_listens_on_more_addresses() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = harness::Command::new("holdall-gateway")
+        .arg("--listen")
+        .arg("127.0.0.1:0")
+        .arg("--data-dir")
+        .path(&folder.path().join("data"))
+        .env("HOLDALL_PUBLIC__ALSO_LISTEN", r#"["127.0.0.1:0", "127.0.0.1:0"]"#)
+        .start();
+    let addresses = eventually("it listens on three addresses", async || {
+        let log = process.log();
+        let addresses = log.lines().filter_map(|line| line.split_once(" listening on http://"));
+        let addresses: Vec<String> = addresses.map(|(_, address)| address.trim().to_owned()).collect();
+        (addresses.len() == 3).then_some(addresses)
+    })
+    .await;
+    let account = serde_json::json!({ "username": "alice", "password": "a long password" });
+    let http = reqwest::Client::new();
+    let made = http.post(format!("http://{}/api/v1/accounts", addresses[0])).json(&account).send().await;
+    assert_eq!(made.unwrap().status(), 201);
+    for address in &addresses {
+        let signed_in =
+            http.post(format!("http://{address}/api/v1/sessions")).json(&account).send().await.unwrap();
+        assert_eq!(signed_in.status(), 201, "{address}");
+    }
+    drop(http);
+    process.sigterm();
+    assert_eq!(process.exit().await.code(), Some(0), "{}", process.log());
+}
+
+#[tokio::test]
 async fn a_data_directory_has_one_owner() {
     let mut server = Server::start(Shape::OneProcess).await;
     let alice = server.persona("alice").await;

@@ -168,7 +168,8 @@ pub async fn run(server: &Server) {
     let alice = server.persona("compat").await;
     let signed_in = SignedIn::new(&alice).await;
     let mut number = 0;
-    for dialect in dialects(&alice, &signed_in) {
+    let only = std::env::args().nth(2).unwrap_or_default();
+    for dialect in dialects(&alice, &signed_in).into_iter().filter(|one| one.upload.contains(&only)) {
         let mut uploads = Figures::new(dialect.upload);
         for _ in 0..ROUNDS {
             let mut fresh = |_: usize| {

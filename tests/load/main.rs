@@ -5,7 +5,7 @@
 //! cargo run --release -p e2e --bin load compat
 //! ```
 //!
-//! With `compat` only the older APIs, as ratios to the native one.
+//! With `compat` only the older APIs, as ratios to the native one; with `compat TEXT` those whose rows hold that text.
 //!
 //! Starts the server and a plain axum beside it, each as a process, and uses the same client on both. Every figure is the
 //! median of three rounds, in which the server and its yardstick take turns: on a shared machine only ratios mean much.

@@ -2,24 +2,23 @@
 
 use std::fmt::Write as _;
 
-use qrcode::{Color, EcLevel, QrCode};
+use fast_qr::{ECL, QRBuilder};
 
 /// Light modules around the code, as the standard wants it.
 const QUIET: usize = 4;
 
 /// The code of a text, black on white whatever is around it. Empty when the text is too long for one (about 2,000 bytes).
 pub fn svg(text: &str) -> String {
-    let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::M) else { return String::new() };
-    let width = code.width();
-    let side = width + 2 * QUIET;
+    let Ok(code) = QRBuilder::new(text).ecl(ECL::M).build() else { return String::new() };
+    let side = code.size + 2 * QUIET;
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}" width="{pixels}" height="{pixels}" shape-rendering="crispEdges" role="img" aria-label="QR code of this link"><path fill="#fff" d="M0 0h{side}v{side}H0z"/><path fill="#000" d=""##,
         pixels = side * 5,
     );
-    for (y, row) in code.to_colors().chunks(width).enumerate() {
+    for (y, row) in code.data.chunks(code.size).take(code.size).enumerate() {
         let mut x = 0;
-        for run in row.chunk_by(|a, b| a == b) {
-            if run.first() == Some(&Color::Dark) {
+        for run in row.chunk_by(|a, b| a.value() == b.value()) {
+            if run.first().is_some_and(|module| module.value()) {
                 let _ = write!(svg, "M{} {}h{}v1h-{2}z", x + QUIET, y + QUIET, run.len());
             }
             x += run.len();
@@ -53,13 +52,13 @@ mod tests {
     fn what_is_painted_is_the_code() {
         let text = "https://files.example.org/s/4fR9xQ0bZk1T";
         let svg = svg(text);
-        let code = QrCode::with_error_correction_level(text, EcLevel::M).unwrap();
-        let side = code.width() + 2 * QUIET;
+        let code = QRBuilder::new(text).ecl(ECL::M).build().unwrap();
+        let side = code.size + 2 * QUIET;
         assert!(svg.contains(&format!("viewBox=\"0 0 {side} {side}\"")));
         for (y, row) in painted(&svg, side).iter().enumerate() {
             for (x, &dark) in row.iter().enumerate() {
                 let inside = (QUIET..side - QUIET).contains(&x) && (QUIET..side - QUIET).contains(&y);
-                assert_eq!(dark, inside && code[(x - QUIET, y - QUIET)] == Color::Dark, "{x} {y}");
+                assert_eq!(dark, inside && code[y - QUIET][x - QUIET].value(), "{x} {y}");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What an operator can set. Inert data: [`build`](crate::build) makes a service of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use holdall_runtime::config::{
     ByteSize, DataConfig, HumanDuration, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
@@ -8,12 +9,13 @@ use holdall_runtime::config::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::domain::compress::{self, Compression};
 use crate::domain::cut;
+use crate::domain::payload::Encoding;
+use crate::domain::seal::Keys;
 use crate::store::Settings;
+use crate::store::packs;
 use crate::store::reader::Limits;
-
-/// Packs kept open for reading.
-const OPEN_PACKS: u64 = 256;
 
 /// The configuration of the process `holdall-blob`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +71,8 @@ pub struct Config {
     pub grants: GrantsConfig,
     /// The files that hold content.
     pub packs: PacksConfig,
+    /// Encryption of content.
+    pub encryption: EncryptionConfig,
     /// Content on its way in.
     pub uploads: UploadsConfig,
     /// Content on its way out.
@@ -76,12 +80,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// How to set up the store in `data_dir`.
-    pub(crate) fn store(&self, data_dir: &Path) -> Settings {
+    /// How to set up the store in `data_dir`. What it holds is encrypted with `keys`.
+    pub(crate) fn store(&self, data_dir: &Path, keys: Keys) -> Settings {
+        let compression = self.packs.compression.then(|| Compression::new(self.packs.compression_level));
         Settings {
-            packs: data_dir.join("packs"),
-            pack_size: self.packs.max_size.get(),
-            reserve: self.packs.reserve.map(ByteSize::get),
+            packs: packs::Settings::Disk(packs::disk::Settings {
+                folder: data_dir.join("packs"),
+                max_size: self.packs.max_size.get(),
+                reserve: self.packs.reserve.map(ByteSize::get),
+            }),
+            encoding: Arc::new(Encoding::new(compression, keys)),
             small_memory: bytes(self.uploads.small_memory),
             bulk_memory: bytes(self.uploads.memory),
             max_uploads: self.uploads.max_unfinished,
@@ -89,7 +97,6 @@ impl Config {
                 memory: bytes(self.downloads.memory),
                 chunk_cache: self.downloads.content_cache.get(),
                 blob_cache: self.downloads.manifest_cache.get(),
-                open_packs: OPEN_PACKS,
             },
         }
     }
@@ -114,6 +121,14 @@ pub struct GrantsConfig {
     pub key_files: Vec<PathBuf>,
 }
 
+/// `[blob.encryption]`: what stands in packs is encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EncryptionConfig {
+    /// Files with keys (64 hexadecimal digits each). The first encrypts, all decrypt; without any, nothing is encrypted.
+    pub key_files: Vec<PathBuf>,
+}
+
 /// `[blob.packs]`: the files that hold content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -123,17 +138,26 @@ pub struct PacksConfig {
     /// How much of the disk is left to others: with less than this free, nothing new is taken in. 5 % of the disk, at most
     /// 1 GiB, when absent.
     pub reserve: Option<ByteSize>,
+    /// Whether content is compressed that becomes notably smaller by it.
+    pub compression: bool,
+    /// How hard that is tried: a level of zstd.
+    pub compression_level: i32,
 }
 
 impl Default for PacksConfig {
     fn default() -> Self {
-        Self { max_size: ByteSize::new(1 << 30), reserve: None }
+        Self { max_size: ByteSize::new(1 << 30), reserve: None, compression: true, compression_level: 1 }
     }
 }
 
 impl Validate for PacksConfig {
     fn validate(&self) -> Result<(), Invalid> {
-        between("max_size", self.max_size, ByteSize::new(16 << 20), ByteSize::new(1 << 40))
+        between("max_size", self.max_size, ByteSize::new(16 << 20), ByteSize::new(1 << 40))?;
+        if !compress::LEVELS.contains(&self.compression_level) {
+            let (least, most) = (compress::LEVELS.start(), compress::LEVELS.end());
+            return Err(Invalid::new("compression_level", format!("must be from {least} to {most}")));
+        }
+        Ok(())
     }
 }
 
@@ -250,6 +274,8 @@ mod tests {
         assert_eq!(refused(|config| config.downloads.memory = ByteSize::new(1)), "downloads.memory");
         assert_eq!(refused(|config| config.packs.max_size = ByteSize::new(1)), "packs.max_size");
         assert_eq!(refused(|config| config.packs.max_size = ByteSize::new(1 << 50)), "packs.max_size");
+        assert_eq!(refused(|config| config.packs.compression_level = 0), "packs.compression_level");
+        assert_eq!(refused(|config| config.packs.compression_level = 10), "packs.compression_level");
         assert_eq!(
             refused(|config| config.uploads.idle_timeout = HumanDuration::from_secs(0)),
             "uploads.idle_timeout"

@@ -1,8 +1,11 @@
 //! What blobs are made of: rules and formats, with no disk, database or network in them.
 
+pub mod compress;
 pub mod cut;
 pub mod manifest;
+pub mod payload;
 pub mod record;
+pub mod seal;
 pub mod segment;
 
 use std::fmt;

@@ -3,12 +3,12 @@
 //! ```text
 //! rpc       decode, check the grant, call, encode
 //! store     blobs as chunks in packs on a disk, with an index in a database
-//! domain    where content is cut; the formats of records and manifests
+//! domain    where content is cut; the formats of records and manifests; compression and encryption
 //! ```
 //!
 //! # How a blob is written
 //!
-//! [`store::upload`] cuts what arrives into chunks and names each by its BLAKE3 hash. Chunks, and at the end the manifest that
+//! [`store::upload`] cuts what arrives into chunks, names each by its BLAKE3 hash and [encodes](domain::payload) it. Chunks, and at the end the manifest that
 //! lists them, go down a [lane](store::lane): they are appended to a [pack](store::pack), the pack is flushed, rows are added
 //! to the [index](store::index), and only then is the writer answered. Many writers share each of these steps.
 //!
@@ -24,6 +24,7 @@
 //!
 //! * A receipt for anything that is not flushed.
 //! * A row of the index that speaks of bytes which are not flushed: other uploads rely on it.
+//! * A payload in a pack that is not encrypted, once there is a key for that.
 //! * A byte of an unverified chunk in an answer; an answer that is short and looks complete.
 //! * A change of what was flushed. Packs only grow, and the index can always be made again from them.
 
@@ -50,8 +51,11 @@ use holdall_sql::{Database, Durability};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
-pub use config::{Config, DownloadsConfig, GrantsConfig, PacksConfig, Process, UploadsConfig};
+pub use config::{
+    Config, DownloadsConfig, EncryptionConfig, GrantsConfig, PacksConfig, Process, UploadsConfig,
+};
 
+use crate::domain::seal::Keys;
 use crate::rpc::Rpc;
 use crate::store::counters::Counters;
 use crate::store::index::{Index, MIGRATIONS};
@@ -90,16 +94,16 @@ impl Service {
 /// directory, [`StartError::Failed`] for anything else.
 pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Service, StartError> {
     let keys = keys(&config.grants)?;
+    let encryption =
+        config.encryption.key_files.iter().map(|file| key(file)).collect::<Result<Vec<_>, _>>()?;
+    let settings = config.store(data_dir, Keys::new(&encryption));
     let data_dir = DataDir::acquire(data_dir, "holdall-blob")?;
     let index = config.index.clone().or_file(&data_dir.path().join("index.db"));
     let index = Database::open(&index, &MIGRATIONS, Durability::Rebuildable).await.map_err(index_error)?;
-    let store =
-        Store::open(&config.store(data_dir.path()), Index::new(index)).await.map_err(
-            |error| match error {
-                OpenError::ForeignIndex(_) => StartError::Config(error.into()),
-                error => StartError::failed(chain(&error)),
-            },
-        )?;
+    let store = Store::open(&settings, Index::new(index)).await.map_err(|error| match error {
+        OpenError::ForeignIndex(_) | OpenError::KeyMissing(..) => StartError::Config(error.into()),
+        error => StartError::failed(chain(&error)),
+    })?;
     let store = Arc::new(store);
     let rpc = Rpc::new(Arc::clone(&store), keys, clock.clone(), config.uploads.idle_timeout.get());
     let (routes, readiness) = health::add_health(Routes::new(rpc.into_service())).await;
@@ -112,13 +116,16 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
 }
 
 fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {
-    let load = |file| keyfile::load(file).map_err(|error| StartError::Config(error.into()));
     let [first, others @ ..] = &config.key_files[..] else {
         return Err(StartError::Config(
             Invalid::new("blob.grants.key_files", "must name at least one file").into(),
         ));
     };
-    others.iter().try_fold(KeyRing::new(&load(first)?), |ring, file| Ok(ring.and(&load(file)?)))
+    others.iter().try_fold(KeyRing::new(&key(first)?), |ring, file| Ok(ring.and(&key(file)?)))
+}
+
+fn key(file: &Path) -> Result<[u8; 32], StartError> {
+    keyfile::load(file).map_err(|error| StartError::Config(error.into()))
 }
 
 /// Grants are the proof on every method. Where there is none, there is nothing to find.

@@ -1,21 +1,20 @@
 //! Where blobs are: packs on a disk, an index in a database.
 
-mod append;
 mod commit;
 pub mod counters;
 mod download;
-mod flush;
+pub mod gate;
 pub mod index;
 pub mod lane;
+mod layout;
 pub mod pack;
+pub mod packs;
 pub mod reader;
 mod recover;
-mod room;
 mod scan;
 pub mod upload;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,14 +23,16 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use self::counters::Counters;
+use self::gate::Gate;
 use self::index::Index;
-use self::lane::{Context, Ended, Lane, PackIds, WriteError};
-use self::pack::{PackDir, PackId};
+use self::lane::{Context, Ended, Lane, WriteError};
+use self::pack::PackId;
 use self::reader::{Limits, Reader};
-use self::room::Room;
 use self::upload::session::Sessions;
 use self::upload::{Shared, Upload, UploadError};
 use crate::domain::BlobId;
+use crate::domain::payload::Encoding;
+use crate::domain::seal::KeyId;
 
 /// Small blobs on their way into packs, at most.
 const SMALL_QUEUE: usize = 1024;
@@ -47,14 +48,12 @@ const SESSIONS: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a store is set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    /// The folder of the packs; its parent has to exist.
-    pub packs: PathBuf,
-    /// A pack that has reached this many bytes is not written to any more.
-    pub pack_size: u64,
-    /// Bytes of the disk that are kept free; 5 % of it, at most 1 GiB, when absent.
-    pub reserve: Option<u64>,
+    /// Where packs are kept.
+    pub packs: packs::Settings,
+    /// How what stands in them is encoded.
+    pub encoding: Arc<Encoding>,
     /// Memory for content of small blobs on its way in, in bytes.
     pub small_memory: usize,
     /// Memory for content of large blobs on its way in, in bytes.
@@ -79,6 +78,9 @@ pub enum OpenError {
         "the index was made for other packs than these (pack {0} differs); give this store an empty database for its index"
     )]
     ForeignIndex(PackId),
+    /// Not all that the index has to know can be read.
+    #[error("pack {0} holds what is encrypted with the key {1}, which is not among the keys of this store")]
+    KeyMissing(PackId, KeyId),
 }
 
 /// A store of blobs.
@@ -101,20 +103,24 @@ struct Open {
 impl Store {
     /// Opens a store. What a crash left unindexed is indexed first.
     pub async fn open(settings: &Settings, index: Index) -> Result<Self, OpenError> {
-        let packs = Arc::new(PackDir::open(settings.packs.clone())?);
-        let last = recover::recover(&packs, &index).await?;
         let counters = Arc::new(Counters::default());
         counters.publish();
+        let encoding = Arc::clone(&settings.encoding);
+        let packs = packs::open(&settings.packs, &counters)?;
+        let last = recover::recover(&packs, &index, &encoding).await?;
+        let probed = Arc::clone(&packs);
+        let gate = Gate::new(Arc::clone(&counters), move || Arc::clone(&probed).probe());
         let context = Context {
-            packs: Arc::clone(&packs),
             index: index.clone(),
-            pack_ids: Arc::new(PackIds::after(last)),
-            pack_size: settings.pack_size,
+            encoding: Arc::clone(&encoding),
+            gate: gate.clone(),
             counters: Arc::clone(&counters),
+            last,
         };
-        let (flushed, to_commit) = mpsc::channel(COMMIT_QUEUE);
-        let (small_lane, small_ended) = Lane::start("small", SMALL_QUEUE, context.clone(), flushed.clone())?;
-        let (bulk_lane, bulk_ended) = Lane::start("bulk", BULK_QUEUE, context, flushed)?;
+        let (durable, to_commit) = mpsc::channel(COMMIT_QUEUE);
+        let (small_lane, small_ended) =
+            Lane::start(&packs, "small", SMALL_QUEUE, context.clone(), durable.clone())?;
+        let (bulk_lane, bulk_ended) = Lane::start(&packs, "bulk", BULK_QUEUE, context, durable)?;
         let commits = tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), to_commit));
         let account = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         let shared = Arc::new(Shared {
@@ -122,10 +128,13 @@ impl Store {
             bulk_lane,
             small_memory: account(settings.small_memory),
             bulk_memory: account(settings.bulk_memory),
-            room: Arc::new(Room::new(settings.packs.clone(), settings.reserve)),
+            packs: Arc::clone(&packs),
+            encoding: Arc::clone(&encoding),
+            gate,
+            counters: Arc::clone(&counters),
         });
         let sessions = Sessions::new(index.clone(), SESSIONS);
-        let reader = Reader::new(index, packs, Arc::clone(&counters), &settings.reading);
+        let reader = Reader::new(index, packs, encoding, Arc::clone(&counters), &settings.reading);
         let open = Open { shared, ended: vec![small_ended, bulk_ended], commits };
         let max_uploads = settings.max_uploads;
         let list_memory = upload::delta::list_memory();

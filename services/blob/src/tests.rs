@@ -367,3 +367,37 @@ async fn unknown_methods_are_refused() {
     assert_eq!(status.code(), Code::Unimplemented);
     service.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_for_encryption_come_from_files() {
+    let mut home = Home::new();
+    let file = |name, byte| key_file(&home.dir, name, &std::array::from_fn(|at| byte + at as u8));
+    let (old, new) = (file("old.key", 1), file("new.key", 2));
+    home.config.encryption.key_files = vec![old.clone()];
+    let service = home.start().await;
+    let content = b"between us ".repeat(100);
+    let id = home.receipt(&write(&service, home.write_grant(u64::MAX), &content).await.unwrap()).blob_id;
+    service.close().await;
+    for pack in std::fs::read_dir(home.dir.path().join("blob/packs")).unwrap() {
+        let bytes = std::fs::read(pack.unwrap().path()).unwrap();
+        assert!(!bytes.windows(11).any(|window| window == b"between us "));
+    }
+
+    home.config.encryption.key_files = vec![new.clone()];
+    let service = home.start().await;
+    refused(read(&service, home.read_grant(&id), 0, 0).await, Code::Unavailable, "UNAVAILABLE");
+    service.close().await;
+    std::fs::remove_file(home.dir.path().join("blob/index.db")).unwrap();
+    let start = |home: &Home| {
+        let (config, path, clock) = (home.config.clone(), home.dir.path().join("blob"), home.clock.clock());
+        async move { build(&config, &path, clock).await.map(drop) }
+    };
+    assert!(matches!(start(&home).await, Err(StartError::Config(_))));
+    home.config.encryption.key_files = vec![new, home.dir.path().join("missing.key")];
+    assert!(matches!(start(&home).await, Err(StartError::Config(_))));
+
+    home.config.encryption.key_files[1] = old;
+    let service = home.start().await;
+    assert_eq!(read(&service, home.read_grant(&id), 0, 0).await.unwrap(), content);
+    service.close().await;
+}

@@ -1,6 +1,7 @@
 //! The program itself, over TCP: it can be killed at any moment and nothing that it has acknowledged is lost.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -20,8 +21,18 @@ use holdall_runtime::clock::Clock;
 use holdall_runtime::config::UpstreamConfig;
 use holdall_runtime::testing::eventually;
 use holdall_runtime::upstream::{self, Upstream};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::metrics::v1::NumberDataPoint;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use tempfile::TempDir;
-use tonic::Status;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, transport};
 
 const MESSAGE: usize = 256 << 10;
 
@@ -72,11 +83,7 @@ impl Home {
     }
 
     fn start(&self) -> Server {
-        let mut child = self.command().stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("holdall-blob listening on ").expect(&line).to_owned();
-        Server { child, url }
+        Server::spawn(&mut self.command())
     }
 
     fn write_grant(&self) -> Bytes {
@@ -115,6 +122,14 @@ struct Server {
 }
 
 impl Server {
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("holdall-blob listening on ").expect(&line).to_owned();
+        Self { child, url }
+    }
+
     fn client(&self) -> Client {
         let config = UpstreamConfig { url: Some(self.url.clone()), ..UpstreamConfig::default() };
         BlobServiceClient::new(upstream::connect(&config, None).unwrap())
@@ -123,6 +138,21 @@ impl Server {
     fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Lets the process open files up to this number, and none beyond.
+    fn limit_files(&self, limit: usize) {
+        let process = format!("--pid={}", self.child.id());
+        let status = Command::new("prlimit").args([process, format!("--nofile={limit}:")]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// The lowest number that no open file has.
+    fn next_file(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let files: Vec<usize> =
+            files.map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+        (0..).find(|number| !files.contains(number)).unwrap()
     }
 
     fn wait(mut self) -> Option<i32> {
@@ -231,4 +261,120 @@ fn a_key_is_needed() {
     let without = home.command().env_remove("HOLDALL_BLOB__GRANTS__KEY_FILES").output().unwrap();
     assert_eq!(without.status.code(), Some(78));
     assert!(String::from_utf8(without.stderr).unwrap().contains("openssl rand -hex 32"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_files_to_open_nothing_is_lost_and_all_goes_on_later() {
+    let home = Home::new();
+    let server = home.start();
+    let client = server.client();
+    let content = noise(1, 100_000);
+    let id = home.write(client.clone(), &content).await.unwrap();
+    let nobody = "01890000-0000-7000-8000-000000000000";
+    assert_eq!(home.read(client.clone(), nobody).await.unwrap_err().code(), Code::NotFound);
+
+    server.limit_files(server.next_file());
+    // The pack cannot be opened for reading: that says nothing about what is in it.
+    assert_eq!(home.read(client.clone(), &id).await.unwrap_err().code(), Code::Unavailable);
+    // Large content needs a pack that was not made yet, and after that failure nobody is let in.
+    for len in [1 << 20, 1000] {
+        let refused = home.write(client.clone(), &noise(2, len)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable);
+    }
+
+    server.limit_files(1024);
+    assert!(home.read(client.clone(), &id).await.unwrap() == content);
+    eventually(Duration::from_secs(60), async || {
+        home.write(client.clone(), &noise(2, 1 << 20)).await.is_ok()
+    })
+    .await;
+    server.signal("-TERM");
+    assert_eq!(server.wait(), Some(0));
+}
+
+/// Takes what a process exports over OTLP, and keeps the names and values of its sums, and how much its histograms hold.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<BTreeMap<String, i64>>>);
+
+#[tonic::async_trait]
+impl MetricsService for Sink {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let mut values = self.0.lock().unwrap();
+        let resources = request.into_inner().resource_metrics.into_iter();
+        let scopes = resources.flat_map(|resource| resource.scope_metrics);
+        for metric in scopes.flat_map(|scope| scope.metrics) {
+            let value = match metric.data {
+                Some(Data::Sum(sum)) => sum.data_points.iter().map(number).sum(),
+                Some(Data::Gauge(gauge)) => gauge.data_points.iter().map(number).sum(),
+                Some(Data::Histogram(histogram)) => {
+                    histogram.data_points.iter().map(|point| i64::try_from(point.count).unwrap()).sum()
+                }
+                _ => continue,
+            };
+            values.insert(metric.name, value);
+        }
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+fn number(point: &NumberDataPoint) -> i64 {
+    match point.value {
+        Some(Value::AsInt(value)) => value,
+        _ => 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_does_can_be_measured_from_outside() {
+    let sink = Sink::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let collector = transport::Server::builder()
+        .add_service(MetricsServiceServer::new(sink.clone()))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    let collector = tokio::spawn(collector);
+    let home = Home::new();
+    let server = Server::spawn(
+        home.command()
+            .env("HOLDALL_TELEMETRY__OTLP_ENDPOINT", endpoint)
+            .env("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+    );
+    let client = server.client();
+    let text = b"as often as not ".repeat(1000);
+    for content in [&text, &text, &noise(1, 2 << 20)] {
+        let id = home.write(client.clone(), content).await.unwrap();
+        for _ in 0..2 {
+            home.read(client.clone(), &id).await.unwrap();
+        }
+    }
+    let value = |name: &str| sink.0.lock().unwrap().get(&format!("holdall.blob.{name}")).copied();
+    eventually(Duration::from_secs(60), async || {
+        value("blobs") == Some(3) && value("queue.duration") == Some(3)
+    })
+    .await;
+    let all = 2 * 16_000 + (2 << 20);
+    assert_eq!(value("received_bytes"), Some(all));
+    assert_eq!(value("chunk_bytes"), Some(all));
+    assert_eq!(value("degraded"), Some(0));
+    for name in [
+        "batch.entries",
+        "batch.size",
+        "chunk.size",
+        "flush.duration",
+        "stored_bytes",
+        "read_bytes",
+        "lookups",
+    ] {
+        assert!(value(name) > Some(0), "{name}");
+    }
+    assert!(value("stored_bytes") < Some(16_000 + (2 << 20)), "text is compressed");
+    for name in ["damaged", "keys_missing", "refused", "write_errors"] {
+        assert_eq!(value(name), Some(0), "{name}");
+    }
+    server.signal("-TERM");
+    assert_eq!(server.wait(), Some(0));
+    collector.abort();
 }

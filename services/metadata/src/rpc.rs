@@ -23,7 +23,7 @@ use holdall_proto::metadata::v1::content_service_server::ContentServiceServer;
 use holdall_proto::metadata::v1::link_service_server::LinkServiceServer;
 use holdall_proto::metadata::v1::node_service_server::NodeServiceServer;
 use holdall_proto::metadata::v1::space_service_server::SpaceServiceServer;
-use holdall_proto::metadata::v1::{FindByNameResponse, ListChildrenResponse, Node, Version};
+use holdall_proto::metadata::v1::{BufferEntry, FindByNameResponse, ListChildrenResponse, Node, Version};
 use holdall_proto::unix_us;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::layers::{HEALTH, REFLECTION};
@@ -70,6 +70,7 @@ struct Shared {
     children: Answers<ListChildrenResponse>,
     named: Answers<FindByNameResponse>,
     contents: Answers<Content>,
+    entries: Answers<KeptEntry>,
     openings: Openings,
 }
 
@@ -88,6 +89,24 @@ impl Keep for Content {
 
     fn end(&self) -> i64 {
         end(&self.node)
+    }
+}
+
+/// An entry of the buffer, before the leave to read it.
+struct KeptEntry {
+    blob: BlobId,
+    entry: BufferEntry,
+    /// When it is gone; Unix microseconds.
+    end: i64,
+}
+
+impl Keep for KeptEntry {
+    fn weight(&self) -> usize {
+        2 * self.entry.encoded_len()
+    }
+
+    fn end(&self) -> i64 {
+        self.end
     }
 }
 
@@ -122,6 +141,8 @@ const KEPT_CHILDREN: u64 = 16 << 20;
 const KEPT_NAMED: u64 = 4 << 20;
 /// Memory for kept files, in bytes, about.
 const KEPT_CONTENTS: u64 = 8 << 20;
+/// Memory for kept entries of buffers, in bytes, about.
+const KEPT_ENTRIES: u64 = 2 << 20;
 /// Memory for kept opened links, in bytes, about.
 const KEPT_OPENINGS: u64 = 8 << 20;
 
@@ -129,10 +150,18 @@ impl Rpc {
     /// `keys` are shared with blob; `read_grant_lifetime` is in microseconds.
     #[must_use]
     pub fn new(store: Store, clock: Clock, keys: KeyRing, pager: Pager, read_grant_lifetime: i64) -> Self {
-        let (children, named) = (Answers::new(KEPT_CHILDREN), Answers::new(KEPT_NAMED));
-        let (contents, openings) = (Answers::new(KEPT_CONTENTS), Openings::new(KEPT_OPENINGS));
-        let shared =
-            Shared { store, clock, keys, pager, read_grant_lifetime, children, named, contents, openings };
+        let shared = Shared {
+            store,
+            clock,
+            keys,
+            pager,
+            read_grant_lifetime,
+            children: Answers::new(KEPT_CHILDREN),
+            named: Answers::new(KEPT_NAMED),
+            contents: Answers::new(KEPT_CONTENTS),
+            entries: Answers::new(KEPT_ENTRIES),
+            openings: Openings::new(KEPT_OPENINGS),
+        };
         Self(Arc::new(shared))
     }
 

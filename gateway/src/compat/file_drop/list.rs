@@ -49,20 +49,34 @@ impl<'a> File<'a> {
     }
 }
 
-/// Lists the files, the newest first. With `limit` or `cursor`, one page; where the next one starts stands in
-/// `X-Next-Cursor` and `Link`. Without, all of them.
+/// What part of the list is asked for.
+enum Asked {
+    /// All of it.
+    All,
+    /// A page of this size, from a cursor on.
+    Page(Page),
+    /// So many files after so many others.
+    Slice { offset: usize, size: usize },
+}
+
+/// Lists the files, the newest first: all of them, or with `limit` and `cursor` a page, or with `limit` and `offset` a slice.
+/// Where the next page starts stands in `X-Next-Cursor` and `Link`.
 pub async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, Failure> {
     store::admit(&app, &headers).await?;
     match asked(&uri)? {
-        Some(page) => {
+        Asked::Page(page) => {
             let size = page.size;
             let read = read(&app, page).await.map_err(Error::of_read)?;
             let mut array = vec![b'['];
-            write(&mut array, &read, true)?;
+            write(&mut array, read.links.iter().filter_map(File::of), true)?;
             array.push(b']');
             Ok(answer(Body::from(array), next(size, &read.next_page_token)))
         }
-        None => {
+        Asked::Slice { offset, size } => {
+            let array = slice(&app, offset, size).await.map_err(Error::of_read)?;
+            Ok(answer(Body::from(array), HeaderMap::new()))
+        }
+        Asked::All => {
             // What fails at once is an answer of its own.
             let first = read(&app, whole(String::new())).await.map_err(Error::of_read)?;
             Ok(answer(Body::from_stream(all(app, first).map_err(Broken)), HeaderMap::new()))
@@ -70,19 +84,48 @@ pub async fn list(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Resul
     }
 }
 
-/// The page that the query asks for; `None` for everything.
-fn asked(uri: &Uri) -> Result<Option<Page>> {
+/// What the query asks for.
+fn asked(uri: &Uri) -> Result<Asked> {
     let query = Fields::urlencoded(uri.query().unwrap_or_default().as_bytes());
-    let [limit, cursor] = ["limit", "cursor"].map(|name| query.get(name).filter(|value| !value.is_empty()));
+    let [limit, offset, cursor] =
+        ["limit", "offset", "cursor"].map(|name| query.get(name).filter(|value| !value.is_empty()));
+    let refuse = |what: &'static str| Error::new(Code::InvalidCursor).detail(what);
     let size = match limit {
         None => USUAL,
-        Some(limit) => limit.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or_else(|| {
-            let error = Error::new(Code::InvalidCursor);
-            error.detail("limit must be a number from 1 to 1000.")
-        })?,
+        Some(limit) => limit
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MOST).contains(limit))
+            .ok_or_else(|| refuse("limit must be a number from 1 to 1000."))?,
     };
-    let token = cursor.unwrap_or_default().to_owned();
-    Ok((limit.is_some() || cursor.is_some()).then_some(Page { size, token }))
+    Ok(match (offset, cursor) {
+        (None, None) if limit.is_none() => Asked::All,
+        (None, cursor) => Asked::Page(Page { size, token: cursor.unwrap_or_default().to_owned() }),
+        (Some(offset), None) => Asked::Slice {
+            offset: offset.parse().map_err(|_| refuse("offset must be a number from 0 on."))?,
+            size: usize::try_from(size).unwrap_or_default(),
+        },
+        (Some(_), Some(_)) => return Err(refuse("offset and cursor do not go together.")),
+    })
+}
+
+/// The array of `size` files after `offset` others.
+async fn slice(app: &App, mut offset: usize, mut size: usize) -> Result<Vec<u8>> {
+    let mut array = vec![b'['];
+    let mut token = String::new();
+    loop {
+        let page = read(app, whole(token)).await?;
+        let files: Vec<File<'_>> = page.links.iter().filter_map(File::of).collect();
+        let after = files.get(offset.min(files.len())..).unwrap_or_default();
+        offset = offset.saturating_sub(files.len());
+        let is_first = array.len() == 1;
+        size -= write(&mut array, after.iter().take(size), is_first)?;
+        if size == 0 || page.next_page_token.is_empty() {
+            array.push(b']');
+            return Ok(array);
+        }
+        token = page.next_page_token;
+    }
 }
 
 fn whole(token: String) -> Page {
@@ -113,7 +156,8 @@ fn all(app: App, first: ListLinksResponse) -> impl Stream<Item = Result<Bytes>> 
             Next::End => return Ok(None),
         };
         // There may be no file left on a whole page.
-        let is_first = !write(&mut piece, &page, is_first)? && is_first;
+        let count = write(&mut piece, page.links.iter().filter_map(File::of), is_first)?;
+        let is_first = is_first && count == 0;
         let next = if page.next_page_token.is_empty() {
             piece.push(b']');
             Next::End
@@ -124,17 +168,21 @@ fn all(app: App, first: ListLinksResponse) -> impl Stream<Item = Result<Bytes>> 
     })
 }
 
-/// Writes the files of a page as elements of an array; tells whether there were any.
-fn write(array: &mut Vec<u8>, page: &ListLinksResponse, mut is_first: bool) -> Result<bool> {
-    let mut any = false;
-    for file in page.links.iter().filter_map(File::of) {
+/// Writes files as elements of an array; tells how many there were.
+fn write<F: Serialize>(
+    array: &mut Vec<u8>,
+    files: impl IntoIterator<Item = F>,
+    mut is_first: bool,
+) -> Result<usize> {
+    let mut count = 0;
+    for file in files {
         if !std::mem::take(&mut is_first) {
             array.push(b',');
         }
         serde_json::to_writer(&mut *array, &file).map_err(|_| Code::Internal)?;
-        any = true;
+        count += 1;
     }
-    Ok(any)
+    Ok(count)
 }
 
 /// Where the next page is; nothing on the last one.

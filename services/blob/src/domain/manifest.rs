@@ -170,6 +170,8 @@ pub fn decode_chunks(bytes: &[u8]) -> Option<Vec<Chunk>> {
 
 /// Most chunks that a blob can have: their number and their record's length are 32-bit, and their list is held in memory.
 pub const MAX_CHUNKS: usize = 8 << 20;
+/// Most bytes of a manifest.
+pub const MAX_LEN: usize = HEAD_LEN + ENTRY_LEN * MAX_CHUNKS;
 
 #[cfg(test)]
 mod tests {

@@ -5,15 +5,13 @@ use std::collections::{HashMap, VecDeque};
 use blake3::Hash;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use super::index::ChunkRow;
 use super::reader::{Held, ReadError, Reader, crashed, slice};
 use crate::domain::SMALL;
 use crate::domain::manifest::{Chunk, Part};
 
-/// Chunks read ahead of the one that is being handed out.
-const AHEAD: usize = 2;
 /// Chunks whose places are looked up together.
 const LOCATE: usize = 128;
 
@@ -26,7 +24,7 @@ pub fn stream(reader: Reader, parts: VecDeque<Part>) -> BoxStream<'static, Resul
     .boxed()
 }
 
-type Reading = JoinHandle<Result<Held, ReadError>>;
+type Reading = oneshot::Receiver<Result<Held, ReadError>>;
 
 struct Download {
     reader: Reader,
@@ -59,7 +57,7 @@ impl Download {
         if !part.bytes.is_empty() {
             self.current = Some((part, held));
         }
-        self.read_ahead(AHEAD).await?;
+        self.read_ahead(self.reader.read_ahead()).await?;
         Ok(Some(bytes))
     }
 

@@ -1,11 +1,10 @@
 //! A lane: the way of records into packs.
 //!
-//! Three stages, each taking all that waits for it at once, so that the cost of a flush or a transaction is shared by
-//! everyone who came while the one before was running:
+//! Stages, each taking all that waits for it at once, so that the cost of a flush or a transaction is shared by everyone who
+//! came while the one before was running:
 //!
-//! 1. `append` writes records to the end of the lane's pack, but not chunks that are there already;
-//! 2. `flush` makes the file durable (`fdatasync`);
-//! 3. `commit` adds the rows to the index, and answers.
+//! 1. the [store of the packs](super::packs) writes records, but not chunks that are there already, and makes them durable;
+//! 2. `commit` adds the rows to the index, and answers.
 //!
 //! So the order is always: bytes durable, then indexed, then answered. Nothing is looked up before it is indexed, and
 //! therefore no new blob ever relies on a chunk that is not durable.
@@ -13,23 +12,21 @@
 //! Entries stay in order. When one fails, at whatever stage, its [`Ticket`] is marked, and later entries of the same
 //! upload fail when they come to that stage: a manifest is never indexed without all its chunks.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::append::{Appender, OpenPack};
 use super::counters::Counters;
-use super::flush;
+use super::gate::Gate;
 use super::index::{ChunkRow, Index, NewBlob, PackRow, SegmentRow};
-use super::pack::{PackDir, PackId};
+use super::pack::PackId;
+use super::packs::PackStore;
 use crate::domain::BlobId;
 use crate::domain::manifest::{Chunk, Manifest};
+use crate::domain::payload::{Encoded, Encoding};
+use crate::domain::record::{Codec, Header};
 use crate::domain::segment::Segment;
-
-/// Bytes that a lane writes ahead of its flusher: what the flush before an answer may have to wait for, at most.
-pub(super) const UNFLUSHED: u32 = 64 << 20;
 
 /// Why an entry was not kept. The details were logged where they arose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +60,25 @@ impl Ticket {
 pub struct NewChunk {
     /// Name and size.
     pub chunk: Chunk,
-    /// Its bytes, in order.
+    /// How its bytes are encoded.
+    pub codec: Codec,
+    /// Its bytes as they are to be stored, in order.
     pub pieces: Vec<Bytes>,
+}
+
+impl NewChunk {
+    /// Bytes that it takes as stored.
+    pub fn stored(&self) -> u32 {
+        // A chunk has at most 4 MiB, and encoding adds little.
+        self.pieces.iter().fold(0, |sum, piece| sum + u32::try_from(piece.len()).unwrap_or_default())
+    }
+}
+
+impl From<Encoded> for NewChunk {
+    fn from(encoded: Encoded) -> Self {
+        let Header { hash, size, codec, .. } = encoded.header;
+        Self { chunk: Chunk { hash, size }, codec, pieces: encoded.pieces }
+    }
 }
 
 /// What a lane takes in at a time.
@@ -139,17 +153,6 @@ pub struct Batch {
     pub entries: Vec<Appended>,
 }
 
-/// A batch that is written and not yet flushed.
-#[derive(Debug)]
-pub struct Unflushed {
-    /// The batch.
-    pub batch: Batch,
-    /// The pack it stands in.
-    pub pack: Arc<OpenPack>,
-    /// Its share of what may be written ahead of the flusher.
-    pub room: OwnedSemaphorePermit,
-}
-
 impl Batch {
     /// Says to all that they are not kept.
     pub fn fail(self, error: WriteError) {
@@ -159,35 +162,19 @@ impl Batch {
     }
 }
 
-/// What a lane needs.
+/// What a lane needs beside the store of the packs.
 #[derive(Clone)]
 pub struct Context {
-    /// Where packs are.
-    pub packs: Arc<PackDir>,
     /// For finding out which chunks are there.
     pub index: Index,
-    /// Where ids of new packs come from.
-    pub pack_ids: Arc<PackIds>,
-    /// A pack that has reached this many bytes is not written to any more.
-    pub pack_size: u64,
+    /// How manifests are encoded.
+    pub encoding: Arc<Encoding>,
+    /// To be told of every write that fails.
+    pub gate: Gate,
     /// What was done.
     pub counters: Arc<Counters>,
-}
-
-/// Hands out ids for new packs.
-#[derive(Debug)]
-pub struct PackIds(AtomicI64);
-
-impl PackIds {
-    /// The first one to come is the one after `last`.
-    pub fn after(last: PackId) -> Self {
-        Self(AtomicI64::new(last.0))
-    }
-
-    /// An id that was not used before.
-    pub fn next(&self) -> PackId {
-        PackId(self.0.fetch_add(1, Ordering::Relaxed) + 1)
-    }
+    /// The highest id that a pack has or had before this start.
+    pub last: PackId,
 }
 
 /// The sending end of a lane. The lane ends by itself, having finished what it was given, once all senders are gone.
@@ -196,41 +183,38 @@ pub struct Lane {
     entries: mpsc::Sender<Entry>,
 }
 
-/// Tells when a lane's threads have ended.
+/// Tells when a lane has ended.
 #[derive(Debug)]
 pub struct Ended(oneshot::Receiver<()>);
 
 impl Ended {
+    /// It has ended when something is sent, or the sender is gone.
+    pub fn new(ended: oneshot::Receiver<()>) -> Self {
+        Self(ended)
+    }
+
     /// Returns then.
     pub async fn wait(self) {
-        // The sender is dropped at the latest when its thread ends.
+        // The sender is dropped at the latest when whoever has it ends.
         let _ = self.0.await;
     }
 }
 
 impl Lane {
-    /// Starts a lane that holds `queue` entries before its senders have to wait, and hands its batches to `commits`.
+    /// Starts a lane into `packs` that holds `queue` entries before its senders have to wait, and hands its batches to
+    /// `commits`.
     ///
     /// Has to be called within a tokio runtime.
     pub fn start(
+        packs: &Arc<dyn PackStore>,
         name: &str,
         queue: usize,
         context: Context,
         commits: mpsc::Sender<Batch>,
     ) -> std::io::Result<(Self, Ended)> {
-        let runtime = tokio::runtime::Handle::current();
         let (entries, incoming) = mpsc::channel(queue);
-        let (written, unflushed) = std::sync::mpsc::channel();
-        let (ended, has_ended) = oneshot::channel();
-        let counters = Arc::clone(&context.counters);
-        let room = Arc::new(Semaphore::new(UNFLUSHED as usize));
-        let appender = Appender::new(context, runtime, incoming, written, room);
-        std::thread::Builder::new().name(format!("append-{name}")).spawn(move || appender.run())?;
-        std::thread::Builder::new().name(format!("flush-{name}")).spawn(move || {
-            flush::run(&unflushed, &commits, &counters);
-            let _ = ended.send(());
-        })?;
-        Ok((Self { entries }, Ended(has_ended)))
+        let ended = Arc::clone(packs).start_lane(name, context, incoming, commits)?;
+        Ok((Self { entries }, ended))
     }
 
     /// Puts an entry at the end of the lane, waiting for room.

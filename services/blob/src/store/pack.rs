@@ -1,7 +1,7 @@
-//! Packs: the files that records are appended to.
+//! The pack: what records stand in, one after the other. [`packs`](super::packs) tells where packs are kept.
 //!
-//! A pack is `packs/<id>.pack`, the id in 16 hexadecimal digits. It is written by one process in one go: nothing is ever
-//! appended after a restart, and nothing is changed once it is flushed.
+//! A pack is written by one process in one go: nothing is ever appended after a restart, and nothing is changed once it is
+//! durable.
 //!
 //! # Format, version 1
 //!
@@ -17,25 +17,28 @@
 //! | 56 | 8 | the first bytes of BLAKE3 over the 56 bytes before |
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
-use crate::domain::record::Salt;
+use super::packs::ReadAt;
+use crate::domain::record::{self, Salt};
 
 /// Bytes of a pack's header; where its first record starts.
 pub const HEADER_LEN: u64 = 64;
 const MAGIC: &[u8; 8] = b"HOLDPACK";
 const VERSION: u32 = 1;
 const CHECKED: usize = 56;
-const EXTENSION: &str = "pack";
 
-/// The number of a pack, counted from 1.
+/// The number of a pack, above 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackId(pub i64);
+
+impl PackId {
+    /// The id that is written like this; `None` when none is.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = i64::from_str_radix(text, 16).ok().map(Self)?;
+        (id.to_string() == text).then_some(id)
+    }
+}
 
 impl fmt::Display for PackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,83 +63,20 @@ pub struct Location {
     pub stored: u32,
 }
 
-/// The folder of the packs.
-#[derive(Debug)]
-pub struct PackDir {
-    path: PathBuf,
-}
-
-impl PackDir {
-    /// Opens the folder `path`, making it when it is missing; its parent has to exist.
-    pub fn open(path: PathBuf) -> io::Result<Self> {
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => {
-                if let Some(parent) = path.parent() {
-                    File::open(parent)?.sync_all()?;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+impl Location {
+    /// Where the whole record stands, of which this is the payload.
+    pub fn record(&self) -> Self {
+        let header = record::HEADER_LEN;
+        Self {
+            pack: self.pack,
+            position: self.position.saturating_sub(header as u64),
+            stored: self.stored.saturating_add(u32::try_from(header).unwrap_or(u32::MAX)),
         }
-        Ok(Self { path })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The packs in it, in order. What is not named like a pack is left alone.
-    pub fn list(&self) -> io::Result<Vec<PackId>> {
-        let mut packs = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            let path = PathBuf::from(entry?.file_name());
-            if let (Some(stem), Some(extension)) = (path.file_stem(), path.extension())
-                && extension == EXTENSION
-                && let Some(id) = stem.to_str().and_then(|stem| i64::from_str_radix(stem, 16).ok())
-                && stem.to_str() == Some(&PackId(id).to_string())
-            {
-                packs.push(PackId(id));
-            }
-        }
-        packs.sort_unstable();
-        Ok(packs)
-    }
-
-    /// Makes a pack that is not there yet. When this returns, file, header and folder entry are durable.
-    pub fn create(&self, id: PackId) -> io::Result<(File, Salt)> {
-        let mut salt = Salt::default();
-        getrandom::fill(&mut salt)?;
-        let file = self.options().write(true).create_new(true).mode(0o600).open(self.file(id))?;
-        let written = file
-            .write_all_at(&header(id, &salt), 0)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| File::open(&self.path)?.sync_all());
-        if let Err(error) = written {
-            // Nobody has heard of it, and an unfinished one would be a riddle at the next start.
-            let _ = std::fs::remove_file(self.file(id));
-            return Err(error);
-        }
-        Ok((file, salt))
-    }
-
-    /// Opens a pack to read from it.
-    pub fn read(&self, id: PackId) -> io::Result<File> {
-        self.options().open(self.file(id))
-    }
-
-    fn options(&self) -> OpenOptions {
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        options
-    }
-
-    fn file(&self, id: PackId) -> PathBuf {
-        self.path.join(format!("{id}.{EXTENSION}"))
     }
 }
 
-fn header(id: PackId, salt: &Salt) -> [u8; 64] {
+/// The header of a pack.
+pub fn header(id: PackId, salt: &Salt) -> [u8; 64] {
     let mut bytes = [0; 64];
     let mut fill = bytes.iter_mut();
     let mut put = |field: &[u8]| fill.by_ref().zip(field).for_each(|(to, from)| *to = *from);
@@ -151,10 +91,10 @@ fn header(id: PackId, salt: &Salt) -> [u8; 64] {
     bytes
 }
 
-/// The salt of the pack that `file` holds; `None` when its header is not that of the pack `id`.
-pub fn salt(file: &File, id: PackId) -> io::Result<Option<Salt>> {
+/// The salt of the pack that `source` holds; `None` when its header is not that of the pack `id`.
+pub fn salt(source: &mut dyn ReadAt, id: PackId) -> io::Result<Option<Salt>> {
     let mut bytes = [0; 64];
-    match file.read_exact_at(&mut bytes, 0) {
+    match source.read_exact_at(&mut bytes, 0) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         result => result?,
     }
@@ -171,27 +111,18 @@ fn check(checked: &[u8; CHECKED]) -> [u8; 8] {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs::File;
 
     use super::*;
 
     #[test]
-    fn a_new_pack_is_private_and_reads_back() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = PackDir::open(parent.path().join("packs")).unwrap();
-        let (_, first) = dir.create(PackId(0xab)).unwrap();
-        let (_, second) = dir.create(PackId(2)).unwrap();
-        std::fs::write(dir.path().join("2.pack"), "not ours").unwrap();
-        std::fs::write(dir.path().join("notes.txt"), "not ours").unwrap();
-
-        assert_eq!(dir.list().unwrap(), [PackId(2), PackId(0xab)]);
-        assert_ne!(first, second);
-        assert_eq!(salt(&dir.read(PackId(2)).unwrap(), PackId(2)).unwrap(), Some(second));
-        assert_eq!(salt(&dir.read(PackId(2)).unwrap(), PackId(3)).unwrap(), None);
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(dir.path()), mode(&dir.file(PackId(2)))), (0o700, 0o600));
-        assert!(dir.create(PackId(2)).is_err(), "a pack is never made twice");
-        assert!(dir.read(PackId(2)).is_ok(), "nor taken away by the attempt");
+    fn ids_are_written_one_way_only() {
+        assert_eq!(PackId::parse("00000000000000ab"), Some(PackId(0xab)));
+        for text in
+            ["", "ab", "00000000000000AB", "+0000000000000ab", "00000000000000abc", "-000000000000001"]
+        {
+            assert_eq!(PackId::parse(text), None, "{text}");
+        }
     }
 
     #[test]
@@ -199,13 +130,17 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("file");
         let bytes = header(PackId(7), &[1; 32]);
+        let read = |bytes: &[u8], id| {
+            std::fs::write(&path, bytes).unwrap();
+            salt(&mut File::open(&path).unwrap(), PackId(id)).unwrap()
+        };
+        assert_eq!(read(&bytes, 7), Some([1; 32]));
+        assert_eq!(read(&bytes, 8), None);
         for bit in 0..bytes.len() * 8 {
             let mut bytes = bytes;
             bytes[bit / 8] ^= 1 << (bit % 8);
-            std::fs::write(&path, bytes).unwrap();
-            assert_eq!(salt(&File::open(&path).unwrap(), PackId(7)).unwrap(), None, "bit {bit}");
+            assert_eq!(read(&bytes, 7), None, "bit {bit}");
         }
-        std::fs::write(&path, &bytes[..63]).unwrap();
-        assert_eq!(salt(&File::open(&path).unwrap(), PackId(7)).unwrap(), None);
+        assert_eq!(read(&bytes[..63], 7), None);
     }
 }

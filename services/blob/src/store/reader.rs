@@ -1,8 +1,7 @@
 //! Reading from packs: every chunk is verified before a byte of it is handed out.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,17 +11,17 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, ReadWriteFlags};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::counters::Counters;
 use super::download;
 use super::index::{self, ChunkRow, Index};
-use super::pack::{Location, PackDir, PackId};
+use super::pack::{Location, PackId};
+use super::packs::{self, PackStore, is_loss};
 use crate::domain::manifest::{Chunk, Manifest, Part};
-use crate::domain::record::Codec;
+use crate::domain::payload::{DecodeError, Encoding, decoding_memory, is_quick_to_decode};
+use crate::domain::record::{Header, Kind};
+use crate::domain::seal::KeyId;
 use crate::domain::{BlobId, SMALL};
 
 /// What a cache keeps beside an entry, in bytes, about.
@@ -34,7 +33,7 @@ pub enum ReadError {
     /// What is stored is not what was stored once, or is missing. It was logged.
     #[error("stored bytes are damaged or missing")]
     Corrupt,
-    /// The disk or the index did not answer. It was logged.
+    /// The disk or the index did not answer, or a key is missing. It was logged.
     #[error("the store cannot be read")]
     Failed,
 }
@@ -48,8 +47,6 @@ pub struct Limits {
     pub chunk_cache: u64,
     /// For keeping manifests that were read.
     pub blob_cache: u64,
-    /// Packs kept open.
-    pub open_packs: u64,
 }
 
 /// A blob that can be read.
@@ -100,9 +97,9 @@ pub enum Content {
 #[derive(Clone)]
 pub struct Reader {
     index: Index,
-    packs: Arc<PackDir>,
+    packs: Arc<dyn PackStore>,
+    encoding: Arc<Encoding>,
     counters: Arc<Counters>,
-    files: Cache<PackId, Arc<File>>,
     blobs: Cache<BlobId, Blob>,
     chunks: Cache<[u8; 32], Bytes>,
     /// Memory for reads under way.
@@ -133,14 +130,20 @@ impl Drop for Held {
 
 impl Reader {
     /// A reader with empty caches.
-    pub fn new(index: Index, packs: Arc<PackDir>, counters: Arc<Counters>, limits: &Limits) -> Self {
+    pub fn new(
+        index: Index,
+        packs: Arc<dyn PackStore>,
+        encoding: Arc<Encoding>,
+        counters: Arc<Counters>,
+        limits: &Limits,
+    ) -> Self {
         let weight = |len: usize| u32::try_from(len + CACHE_ENTRY).unwrap_or(u32::MAX);
         let reading = limits.memory / 2;
         Self {
             index,
             packs,
+            encoding,
             counters,
-            files: Cache::new(limits.open_packs),
             blobs: Cache::builder()
                 .max_capacity(limits.blob_cache)
                 .weigher(move |_, blob: &Blob| weight(blob.weight()))
@@ -164,6 +167,11 @@ impl Reader {
         &self.index
     }
 
+    /// How many chunks of a large blob to hold ahead of the one that is being handed out.
+    pub fn read_ahead(&self) -> usize {
+        self.packs.read_ahead()
+    }
+
     /// Bytes of the chunks that are held for readers.
     #[cfg(test)]
     pub fn held_bytes(&self) -> u64 {
@@ -173,7 +181,7 @@ impl Reader {
 
     /// The blob with that id.
     pub async fn blob(&self, id: BlobId) -> Result<Option<Blob>, ReadError> {
-        if let Some(blob) = self.blobs.get(&id) {
+        if let Some(blob) = self.counters.blob_cache.count(self.blobs.get(&id)) {
             return Ok(Some(blob));
         }
         let found = self.index.blob(id).await.map_err(|error| index_failed(&error))?;
@@ -217,13 +225,14 @@ impl Reader {
     }
 
     /// Begins to read a chunk, once there is memory for it, and keeps it when it is sound.
-    pub async fn hold(&self, row: ChunkRow) -> Result<JoinHandle<Result<Held, ReadError>>, ReadError> {
-        let memory = Arc::clone(&self.reading).acquire_many_owned(row.location.stored).await;
+    pub async fn hold(&self, row: ChunkRow) -> Result<oneshot::Receiver<Result<Held, ReadError>>, ReadError> {
+        let memory = decoding_memory(row.codec, row.location.stored, row.size);
+        let memory = Arc::clone(&self.reading).acquire_many_owned(memory).await;
         let memory = memory.map_err(|_closed| ReadError::Failed)?;
-        let reader = self.clone();
-        Ok(tokio::task::spawn_blocking(move || {
-            let bytes = Bytes::from(reader.read_sound(&row)?);
-            let held = Held { key: reader.next_held.fetch_add(1, Ordering::Relaxed), cache: reader.held };
+        let (held, next_held) = (self.held.clone(), Arc::clone(&self.next_held));
+        Ok(self.read(row, move |bytes| {
+            let bytes = bytes?;
+            let held = Held { key: next_held.fetch_add(1, Ordering::Relaxed), cache: held };
             held.cache.insert(held.key, bytes);
             // Takes back what is too much, at once rather than some time.
             held.cache.run_pending_tasks();
@@ -234,7 +243,9 @@ impl Reader {
 
     /// The bytes of a small chunk, wherever it stands by now.
     async fn small_chunk(&self, id: BlobId, row: &ChunkRow) -> Result<Bytes, ReadError> {
-        if let Some(bytes) = self.chunks.get(row.hash.as_bytes()) {
+        let cached = self.chunks.get(row.hash.as_bytes());
+        if let Some(bytes) = self.counters.chunk_cache.count(cached) {
+            Counters::add(&self.counters.cached_read_bytes, bytes.len() as u64);
             return Ok(bytes);
         }
         // What the system has in memory takes microseconds: not worth another thread.
@@ -251,31 +262,47 @@ impl Reader {
                 bytes => bytes?,
             },
         };
-        let bytes = Bytes::from(bytes);
         self.chunks.insert(*row.hash.as_bytes(), bytes.clone());
         Ok(bytes)
     }
 
-    /// The chunk, if it can be had without waiting for the disk and is sound.
-    fn read_cached(&self, row: &ChunkRow) -> Option<Vec<u8>> {
-        let file = self.file(row.location.pack).ok()?;
-        let mut bytes = vec![0; usize::try_from(row.location.stored).ok()?];
-        let mut target = [IoSliceMut::new(&mut bytes)];
-        let read = rustix::io::preadv2(file, &mut target, row.location.position, ReadWriteFlags::NOWAIT);
-        let is_whole = read.is_ok_and(|read| read == bytes.len());
-        (is_whole && fits(row, &bytes)).then_some(bytes)
+    /// The chunk, if it can be had without waiting and is sound.
+    fn read_cached(&self, row: &ChunkRow) -> Option<Bytes> {
+        if !is_quick_to_decode(row.codec, row.size) {
+            return None;
+        }
+        let stored = self.packs.read_now(&row.location)?;
+        let len = stored.len() as u64;
+        let bytes = self.encoding.decode(&header(row), stored).ok()?;
+        Counters::add(&self.counters.pack_read_bytes, len);
+        Some(bytes)
     }
 
-    async fn read_elsewhere(&self, row: ChunkRow) -> Result<Vec<u8>, ReadError> {
+    async fn read_elsewhere(&self, row: ChunkRow) -> Result<Bytes, ReadError> {
+        self.read(row, |bytes| bytes).await.map_err(|error| crashed(&error))?
+    }
+
+    /// Begins to read and verify a chunk, and gives what `then` makes of it on a thread that may block and compute.
+    fn read<T: Send + 'static>(
+        &self,
+        row: ChunkRow,
+        then: impl FnOnce(Result<Bytes, ReadError>) -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
         let reader = self.clone();
-        tokio::task::spawn_blocking(move || reader.read_sound(&row)).await.map_err(|error| crashed(&error))?
+        packs::read(&self.packs, row.location, move |stored| then(reader.sound(&row, stored)))
     }
 
-    /// Reads and verifies, on a thread that may block. On damage the index is told, so that no new blob relies on the chunk.
-    fn read_sound(&self, row: &ChunkRow) -> Result<Vec<u8>, ReadError> {
-        let problem = match self.read(&row.location) {
-            Ok(bytes) if fits(row, &bytes) => return Ok(bytes),
-            Ok(_) => "its bytes have changed".to_owned(),
+    /// The chunk, if what was read is sound. On damage the index is told, so that no new blob relies on the chunk.
+    fn sound(&self, row: &ChunkRow, stored: io::Result<Bytes>) -> Result<Bytes, ReadError> {
+        let problem = match stored {
+            Ok(stored) => {
+                Counters::add(&self.counters.pack_read_bytes, stored.len() as u64);
+                match self.encoding.decode(&header(row), stored) {
+                    Ok(bytes) => return Ok(bytes),
+                    Err(DecodeError::Damaged) => DecodeError::Damaged.to_string(),
+                    Err(DecodeError::KeyMissing(key)) => return Err(self.key_missing(row.location.pack, key)),
+                }
+            }
             Err(error) if is_loss(&error) => error.to_string(),
             Err(error) => {
                 tracing::error!(pack = %row.location.pack, %error, "cannot read a chunk");
@@ -296,45 +323,36 @@ impl Reader {
         Err(ReadError::Corrupt)
     }
 
-    fn read(&self, location: &Location) -> io::Result<Vec<u8>> {
-        let file = self.file(location.pack)?;
-        let len = usize::try_from(location.stored).map_err(io::Error::other)?;
-        let mut bytes = Vec::with_capacity(len);
-        while bytes.len() < len {
-            let offset = location.position + bytes.len() as u64;
-            match rustix::io::pread(&file, spare_capacity(&mut bytes), offset) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // The allocator may have given more room than was asked for.
-        bytes.truncate(len);
-        Ok(bytes)
-    }
-
-    fn file(&self, pack: PackId) -> io::Result<Arc<File>> {
-        if let Some(file) = self.files.get(&pack) {
-            return Ok(file);
-        }
-        let file = Arc::new(self.packs.read(pack)?);
-        self.files.insert(pack, Arc::clone(&file));
-        Ok(file)
+    /// What is encrypted with a key that is not here may be sound: it is not counted as damaged.
+    fn key_missing(&self, pack: PackId, key: KeyId) -> ReadError {
+        tracing::error!(%pack, %key, "the key that was used for encryption is missing from blob.encryption.key_files");
+        Counters::add(&self.counters.keys_missing, 1);
+        ReadError::Failed
     }
 
     async fn manifest(&self, id: BlobId, location: Location) -> Result<Manifest, ReadError> {
         let reader = self.clone();
-        let read = tokio::task::spawn_blocking(move || reader.read(&location)).await;
-        match read.map_err(|error| crashed(&error))? {
-            Ok(bytes) => {
-                let manifest = Manifest::decode(&bytes).filter(|manifest| manifest.id() == id);
-                manifest.ok_or_else(|| {
+        // The index does not say how it is encoded; the record does.
+        let read = packs::read(&self.packs, location.record(), move |record| {
+            let record = record?;
+            Counters::add(&reader.counters.pack_read_bytes, record.len() as u64);
+            Ok(reader.encoding.decode_record(record))
+        });
+        match read.await.map_err(|error| crashed(&error))? {
+            Ok(decoded) => {
+                let bytes = match decoded {
+                    Ok((header, bytes)) if header.kind == Kind::Manifest => Some(bytes),
+                    Ok(_) | Err(DecodeError::Damaged) => None,
+                    Err(DecodeError::KeyMissing(key)) => return Err(self.key_missing(location.pack, key)),
+                };
+                let manifest = bytes.and_then(|bytes| Manifest::decode(&bytes));
+                manifest.filter(|manifest| manifest.id() == id).ok_or_else(|| {
                     tracing::error!(blob = %id, pack = %location.pack, "a manifest is damaged");
                     Counters::add(&self.counters.damaged, 1);
                     ReadError::Corrupt
                 })
             }
-            Err(error) => {
+            Err::<_, io::Error>(error) => {
                 tracing::error!(blob = %id, pack = %location.pack, %error, "cannot read a manifest");
                 Err(if is_loss(&error) { ReadError::Corrupt } else { ReadError::Failed })
             }
@@ -342,11 +360,10 @@ impl Reader {
     }
 }
 
-/// Whether `bytes`, as stored, are the chunk.
-fn fits(row: &ChunkRow, bytes: &[u8]) -> bool {
-    match row.codec {
-        Codec::Raw => u32::try_from(bytes.len()) == Ok(row.size) && blake3::hash(bytes) == row.hash,
-    }
+/// What the record of a chunk says.
+fn header(row: &ChunkRow) -> Header {
+    let ChunkRow { hash, size, location, codec } = *row;
+    Header { kind: Kind::Chunk, codec, stored: location.stored, size, hash }
 }
 
 /// A part of a chunk.
@@ -358,19 +375,13 @@ pub fn slice(bytes: &Bytes, range: Range<usize>) -> Result<Bytes, ReadError> {
     Ok(bytes.slice(range))
 }
 
-/// Whether an error means that the bytes are gone, rather than that they cannot be had now.
-fn is_loss(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
-        || error.raw_os_error() == Some(Errno::IO.raw_os_error())
-}
-
 fn index_failed(error: &index::Error) -> ReadError {
     tracing::error!(error = error as &dyn std::error::Error, "the index failed");
     ReadError::Failed
 }
 
 /// What to say when the thread that read is gone.
-pub fn crashed(error: &tokio::task::JoinError) -> ReadError {
+pub fn crashed(error: &oneshot::error::RecvError) -> ReadError {
     tracing::error!(%error, "reading ended early");
     ReadError::Failed
 }

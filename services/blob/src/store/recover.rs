@@ -8,54 +8,57 @@ use std::sync::Arc;
 
 use super::OpenError;
 use super::index::{Index, PackRow, Rows};
-use super::pack::{HEADER_LEN, PackDir, PackId, salt};
+use super::pack::{HEADER_LEN, PackId};
+use super::packs::{Pack, PackStore};
 use super::scan::{Found, Scanner};
+use crate::domain::payload::Encoding;
+use crate::domain::seal::KeyId;
 
 /// Rows that share a transaction.
 const ROWS: usize = 4096;
 
 /// Brings the index up to date. Returns the highest id that a pack has or had.
-pub async fn recover(packs: &Arc<PackDir>, index: &Index) -> Result<PackId, OpenError> {
-    let mut known: HashMap<PackId, PackRow> =
-        index.packs().await?.into_iter().map(|pack| (pack.id, pack)).collect();
+pub async fn recover(
+    packs: &Arc<dyn PackStore>,
+    index: &Index,
+    encoding: &Arc<Encoding>,
+) -> Result<PackId, OpenError> {
+    let known = index.packs().await?;
     let retired: HashSet<PackId> = index.retired_packs().await?.into_iter().map(|(id, _)| id).collect();
-    let found = blocking({
-        let packs = Arc::clone(packs);
-        move || packs.list()
-    })
-    .await?;
-    let all = known.keys().chain(&retired).chain(&found);
-    let last = all.copied().max().unwrap_or(PackId(0));
+    let newest = known.iter().map(|pack| pack.id).chain(retired.iter().copied()).max().unwrap_or(PackId(0));
+    // What is on its way out is looked for, however old it is.
+    let from = retired.iter().copied().fold(packs.recheck_from(newest), Ord::min);
+    let mut known: HashMap<PackId, PackRow> =
+        known.into_iter().filter(|pack| pack.id >= from).map(|pack| (pack.id, pack)).collect();
+    let found = Arc::clone(packs).list(from).await?;
+    let last = found.iter().map(|listed| listed.id).fold(newest, Ord::max);
+    let is_found: HashSet<PackId> = found.iter().map(|listed| listed.id).collect();
     // First what is missing: the rest may hold copies that take its place.
-    for id in known.keys().filter(|id| !found.contains(id)) {
+    for id in known.keys().filter(|id| !is_found.contains(id)) {
         let chunks = index.damage_beyond(*id, 0).await?;
         tracing::error!(pack = %id, chunks, "a pack is missing: its chunks cannot be read");
     }
-    for &id in &found {
-        if !retired.contains(&id) {
-            recover_pack(packs, index, id, known.remove(&id)).await?;
+    for listed in found {
+        let known = known.remove(&listed.id);
+        let is_done = known.is_some_and(|known| listed.whole == Some(known.indexed_to));
+        if !is_done && !retired.contains(&listed.id) {
+            recover_pack(packs, index, encoding, listed.id, known).await?;
         }
     }
-    for id in retired.into_iter().filter(|id| !found.contains(id)) {
+    for id in retired.into_iter().filter(|id| !is_found.contains(id)) {
         index.forget(id).await?;
     }
     Ok(last)
 }
 
 async fn recover_pack(
-    packs: &Arc<PackDir>,
+    packs: &Arc<dyn PackStore>,
     index: &Index,
+    encoding: &Arc<Encoding>,
     id: PackId,
     known: Option<PackRow>,
 ) -> Result<(), OpenError> {
-    let (file, salt, len) = blocking({
-        let packs = Arc::clone(packs);
-        move || {
-            let file = packs.read(id)?;
-            Ok((file.try_clone()?, salt(&file, id)?, file.metadata()?.len()))
-        }
-    })
-    .await?;
+    let Pack { salt, len, mut bytes } = Arc::clone(packs).open(id).await?;
     let (salt, from) = match (salt, known) {
         (Some(salt), Some(known)) if salt == known.salt => (salt, known.indexed_to),
         (Some(_), Some(_)) => return Err(OpenError::ForeignIndex(id)),
@@ -78,14 +81,15 @@ async fn recover_pack(
         return Ok(());
     }
     // What is read now may be in the system's memory alone, and is about to be relied on.
+    let decoding = Arc::clone(encoding);
     let mut scanner = blocking(move || {
-        file.sync_data()?;
-        Ok(Scanner::new(file, id, salt, from, len))
+        bytes.make_durable()?;
+        Ok(Scanner::new(bytes, id, salt, from, len, decoding))
     })
     .await?;
     let mut records = 0;
     loop {
-        let (scanned, rows, is_done) = blocking(move || {
+        let (scanned, rows, end) = blocking(move || {
             let mut scanner = scanner;
             let mut rows = Rows::default();
             while rows.count() < ROWS {
@@ -93,12 +97,18 @@ async fn recover_pack(
                     Some(Found::Chunk(chunk)) => rows.chunks.push(chunk),
                     Some(Found::Blob(blob)) => rows.blobs.push(blob),
                     Some(Found::Segment(segment)) => rows.segments.push(segment),
-                    None => return Ok((scanner, rows, true)),
+                    Some(Found::Locked(key)) => return Ok((scanner, rows, End::Locked(key))),
+                    None => return Ok((scanner, rows, End::Done)),
                 }
             }
-            Ok((scanner, rows, false))
+            Ok((scanner, rows, End::NotYet))
         })
         .await?;
+        if let End::Locked(key) = end {
+            // To leave it out would be to lose what it holds.
+            return Err(OpenError::KeyMissing(id, key));
+        }
+        let is_done = matches!(end, End::Done);
         scanner = scanned;
         records += rows.chunks.len() + rows.blobs.len() + rows.segments.len();
         let indexed_to = if is_done { len } else { scanner.position() };
@@ -108,6 +118,13 @@ async fn recover_pack(
             return Ok(());
         }
     }
+}
+
+/// Whether a pack has been read to its end.
+enum End {
+    Done,
+    NotYet,
+    Locked(KeyId),
 }
 
 async fn blocking<T: Send + 'static>(

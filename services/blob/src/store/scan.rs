@@ -1,13 +1,15 @@
 //! Reading the records of a pack one after the other, past whatever is wrong with it.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::index::{ChunkRow, NewBlob, SegmentRow};
 use super::pack::{Location, PackId};
+use super::packs::ReadAt;
 use crate::domain::manifest::Manifest;
+use crate::domain::payload::{DecodeError, Encoding, is_possible};
 use crate::domain::record::{self, Header, Kind, MAGIC, Salt};
+use crate::domain::seal::KeyId;
 use crate::domain::segment::Segment;
 
 /// Bytes looked through at a time for the next record.
@@ -22,23 +24,32 @@ pub enum Found {
     Blob(NewBlob),
     /// A segment of an upload that can be read.
     Segment(SegmentRow),
+    /// A record that is encrypted with a key that is not here, and may be sound or not.
+    Locked(KeyId),
 }
 
-/// Reads a pack from some record on.
+/// Reads a pack from some record on, on a thread that may block.
 #[derive(Debug)]
 pub struct Scanner {
-    file: File,
+    bytes: Box<dyn ReadAt>,
     pack: PackId,
     salt: Salt,
     at: u64,
     end: u64,
-    payload: Vec<u8>,
+    encoding: Arc<Encoding>,
 }
 
 impl Scanner {
-    /// Reads the records of `file` from the offset `from`, where one starts, up to `end`.
-    pub fn new(file: File, pack: PackId, salt: Salt, from: u64, end: u64) -> Self {
-        Self { file, pack, salt, at: from, end, payload: Vec::new() }
+    /// Reads the records in `bytes` from the offset `from`, where one starts, up to `end`.
+    pub fn new(
+        bytes: Box<dyn ReadAt>,
+        pack: PackId,
+        salt: Salt,
+        from: u64,
+        end: u64,
+        encoding: Arc<Encoding>,
+    ) -> Self {
+        Self { bytes, pack, salt, at: from, end, encoding }
     }
 
     /// Where the next record is looked for.
@@ -76,22 +87,28 @@ impl Scanner {
     }
 
     /// The header at `offset`, when there is one and its record ends before the pack does.
-    fn header(&self, offset: u64) -> io::Result<Option<Header>> {
+    fn header(&mut self, offset: u64) -> io::Result<Option<Header>> {
         if self.end - offset < record::HEADER_LEN as u64 {
             return Ok(None);
         }
         let mut bytes = [0; record::HEADER_LEN];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        self.bytes.read_exact_at(&mut bytes, offset)?;
         let header = Header::decode(&bytes, &self.salt, offset);
         Ok(header.filter(|header| header.record_len() <= self.end - offset))
     }
 
     fn payload(&mut self, header: &Header, position: u64) -> io::Result<Option<Found>> {
-        self.payload.resize(usize::try_from(header.stored).unwrap_or(usize::MAX), 0);
-        self.file.read_exact_at(&mut self.payload, position)?;
-        if !header.fits(&self.payload) {
+        let len = usize::try_from(header.stored).unwrap_or(usize::MAX);
+        if !is_possible(header) {
             return Ok(None);
         }
+        let mut stored = vec![0; len];
+        self.bytes.read_exact_at(&mut stored, position)?;
+        let payload = match self.encoding.decode(header, stored.into()) {
+            Ok(payload) => payload,
+            Err(DecodeError::KeyMissing(key)) => return Ok(Some(Found::Locked(key))),
+            Err(DecodeError::Damaged) => return Ok(None),
+        };
         let location = Location { pack: self.pack, position, stored: header.stored };
         Ok(match header.kind {
             Kind::Chunk => Some(Found::Chunk(ChunkRow {
@@ -101,21 +118,21 @@ impl Scanner {
                 codec: header.codec,
             })),
             Kind::Manifest => {
-                Manifest::decode(&self.payload).map(|manifest| Found::Blob(NewBlob::new(&manifest, location)))
+                Manifest::decode(&payload).map(|manifest| Found::Blob(NewBlob::new(&manifest, location)))
             }
             Kind::Segment => {
-                Segment::decode(&self.payload).map(|segment| Found::Segment(SegmentRow { segment, location }))
+                Segment::decode(&payload).map(|segment| Found::Segment(SegmentRow { segment, location }))
             }
         })
     }
 
     /// The next place from `from` on where a record may start, or the end.
-    fn next_magic(&self, mut from: u64) -> io::Result<u64> {
+    fn next_magic(&mut self, mut from: u64) -> io::Result<u64> {
         let mut window = vec![0; WINDOW];
         while from < self.end {
             let len = usize::try_from(self.end - from).unwrap_or(WINDOW).min(WINDOW);
             let window = window.get_mut(..len).unwrap_or_default();
-            self.file.read_exact_at(window, from)?;
+            self.bytes.read_exact_at(window, from)?;
             if let Some(at) = window.windows(MAGIC.len()).position(|bytes| bytes == MAGIC) {
                 return Ok(from + at as u64);
             }

@@ -4,13 +4,15 @@
 
 mod crash;
 mod damage;
+mod encryption;
 mod failure;
+mod mutated;
 mod resume;
 mod slow;
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -23,7 +25,9 @@ use super::pack::HEADER_LEN;
 use super::reader::{Content, ReadError};
 use super::upload::Written;
 use super::*;
+use crate::domain::compress::Compression;
 use crate::domain::cut::tests::noise;
+use crate::domain::seal::Keys;
 use crate::domain::{SMALL, cut};
 
 /// A folder with a store in it, which can be opened many times.
@@ -36,13 +40,16 @@ impl Home {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings {
-            packs: dir.path().join("packs"),
-            pack_size: 1 << 30,
-            reserve: Some(0),
+            packs: packs::Settings::Disk(packs::disk::Settings {
+                folder: dir.path().join("packs"),
+                max_size: 1 << 30,
+                reserve: Some(0),
+            }),
+            encoding: Arc::new(Encoding::new(Some(Compression::new(1)), Keys::default())),
             small_memory: 8 << 20,
             bulk_memory: 64 << 20,
             max_uploads: 100,
-            reading: Limits { memory: 64 << 20, chunk_cache: 1 << 20, blob_cache: 1 << 20, open_packs: 16 },
+            reading: Limits { memory: 64 << 20, chunk_cache: 1 << 20, blob_cache: 1 << 20 },
         };
         Self { dir, settings }
     }
@@ -62,10 +69,21 @@ impl Home {
         }
     }
 
+    /// The folder with the packs.
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join("packs")
+    }
+
+    fn disk(&mut self) -> &mut packs::disk::Settings {
+        match &mut self.settings.packs {
+            packs::Settings::Disk(disk) => disk,
+        }
+    }
+
     /// The packs' files, in order.
     fn packs(&self) -> Vec<PathBuf> {
         let mut packs: Vec<_> =
-            std::fs::read_dir(&self.settings.packs).unwrap().map(|entry| entry.unwrap().path()).collect();
+            std::fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
         packs.sort();
         packs
     }
@@ -346,7 +364,7 @@ async fn without_memory_to_spare_uploads_still_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_pack_is_followed_by_another() {
     let mut home = Home::new();
-    home.settings.pack_size = 3 << 20;
+    home.disk().max_size = 3 << 20;
     let store = home.open().await;
     let mut blobs = Vec::new();
     for seed in 0..6 {
@@ -368,7 +386,7 @@ async fn a_full_disk_refuses_writes_and_goes_on_reading() {
     let store = home.open().await;
     let id = write(&store, b"there").await.id;
     store.close().await;
-    home.settings.reserve = Some(u64::MAX);
+    home.disk().reserve = Some(u64::MAX);
     let store = home.open().await;
     let refused = store.upload(BlobId::new(1), Uuid::nil(), 1).map(drop);
     assert_eq!(refused, Err(UploadError::Store(WriteError::Full)));

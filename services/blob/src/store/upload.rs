@@ -16,19 +16,25 @@ pub mod resume;
 pub(super) mod session;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blake3::{Hash, Hasher};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::JoinError;
 use uuid::Uuid;
 
 use self::bulk::Bulk;
 use self::pieces::Pieces;
+use super::counters::Counters;
+use super::gate::Gate;
 use super::lane::{Entry, Lane, NewChunk, Reply, Ticket, WriteError};
+use super::packs::PackStore;
 use super::reader::ReadError;
-use super::room::Room;
-use crate::domain::manifest::{Chunk, Manifest};
+use crate::domain::manifest::Manifest;
+use crate::domain::payload::Encoding;
+use crate::domain::record::Kind;
+use crate::domain::seal::SealError;
 use crate::domain::segment::Segment;
 use crate::domain::{BlobId, SMALL};
 
@@ -98,8 +104,32 @@ pub struct Shared {
     pub small_memory: Arc<Semaphore>,
     /// Memory for all other content, in bytes.
     pub bulk_memory: Arc<Semaphore>,
-    /// The room on the disk.
-    pub room: Arc<Room>,
+    /// Where the packs are, and whether there is room.
+    pub packs: Arc<dyn PackStore>,
+    /// How content is encoded.
+    pub encoding: Arc<Encoding>,
+    /// Whether writes have failed of late.
+    pub gate: Gate,
+    /// What was done.
+    pub counters: Arc<Counters>,
+}
+
+impl Shared {
+    /// Whether content is taken in.
+    pub(super) fn admit(&self) -> Result<(), WriteError> {
+        let counters = &self.counters;
+        match self.gate.trouble().map(WriteError::from) {
+            _ if self.packs.is_full() => {
+                Counters::add(&counters.refused_full, 1);
+                Err(WriteError::Full)
+            }
+            Some(error) => {
+                Counters::add(&counters.refused_degraded, 1);
+                Err(error)
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A blob that is being written. Dropped, it is given up: what has gone into packs by then is of no use to anyone and
@@ -120,9 +150,7 @@ pub struct Upload {
 impl Upload {
     /// Begins a blob of at most `limit` bytes that will have that id. `space` is recorded with it.
     pub fn new(shared: Arc<Shared>, id: BlobId, space: Uuid, limit: u64) -> Result<Self, UploadError> {
-        if shared.room.is_full() {
-            return Err(WriteError::Full.into());
-        }
+        shared.admit()?;
         let pieces = Pieces::default();
         Ok(Self { shared, id, space, limit, size: 0, pieces, memory: None, bulk: None })
     }
@@ -162,32 +190,39 @@ impl Upload {
         if size != self.size {
             return Err(UploadError::WrongSize);
         }
-        let id = self.id;
-        let digest = match self.bulk.take() {
+        let (id, shared) = (self.id, Arc::clone(&self.shared));
+        let is_bulk = self.bulk.is_some();
+        let (digest, sent) = match self.bulk.take() {
             None => self.finish_small(digest).await?,
             Some(mut bulk) => {
                 let actual = expect(digest, bulk.end().await?)?;
                 let blob = Manifest::new(self.id, self.space, actual, bulk.take_chunks());
+                let sent = Instant::now();
                 bulk.list(List::Blob(blob)).await?;
-                actual
+                (actual, sent)
             }
         };
+        shared.counters.answered(is_bulk, sent.elapsed());
         Ok(Written { id, size, digest })
     }
 
-    async fn finish_small(mut self, digest: Option<Hash>) -> Result<Hash, UploadError> {
+    async fn finish_small(mut self, digest: Option<Hash>) -> Result<(Hash, Instant), UploadError> {
         let pieces = self.pieces.take();
         let mut hasher = Hasher::new();
         for piece in &pieces {
             hasher.update(piece);
         }
         let digest = expect(digest, hasher.finalize())?;
-        let size = u32::try_from(self.size).map_err(|_| UploadError::TooLarge)?;
-        let chunk = (size > 0).then_some(NewChunk { chunk: Chunk { hash: digest, size }, pieces });
+        let chunk = match self.size {
+            0 => None,
+            _ => Some(encode_small(&self.shared.encoding, digest, pieces).await?),
+        };
+        Counters::add(&self.shared.counters.small_bytes, self.size);
         let chunks = chunk.iter().map(|new| new.chunk).collect();
         let blob = List::Blob(Manifest::new(self.id, self.space, digest, chunks));
+        let sent = Instant::now();
         blob.send(self.shared.small_lane.clone(), Ticket::default(), chunk, self.memory).await?;
-        Ok(digest)
+        Ok((digest, sent))
     }
 
     /// Takes the way for large content from now on.
@@ -238,6 +273,33 @@ fn expect(expected: Option<Hash>, actual: Hash) -> Result<Hash, UploadError> {
         Some(expected) if expected != actual => Err(UploadError::WrongDigest),
         _ => Ok(actual),
     }
+}
+
+/// Encodes a chunk, on another thread when that would keep others waiting.
+async fn encode_small(
+    encoding: &Arc<Encoding>,
+    hash: Hash,
+    pieces: Vec<Bytes>,
+) -> Result<NewChunk, WriteError> {
+    let draft = encoding.draft(Kind::Chunk, hash, pieces);
+    let encoded = if draft.is_quick() {
+        encoding.finish(draft)
+    } else {
+        let encoding = Arc::clone(encoding);
+        let work = tokio::task::spawn_blocking(move || encoding.finish(draft));
+        work.await.map_err(|error| crashed(&error))?
+    };
+    encoded.map(NewChunk::from).map_err(|error| unencoded(&error))
+}
+
+fn unencoded(error: &SealError) -> WriteError {
+    tracing::error!(%error, "cannot encode a chunk");
+    WriteError::Failed
+}
+
+fn crashed(error: &JoinError) -> WriteError {
+    tracing::error!(%error, "encoding content failed");
+    WriteError::Failed
 }
 
 async fn acquire(account: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, WriteError> {

@@ -9,10 +9,11 @@ use holdall_proto::metadata::v1::{
 use holdall_proto::timestamp;
 use tonic::{Request, Response, Status};
 
-use super::{Rpc, convert, page_size};
+use super::{KeptEntry, Rpc, convert, page_size};
 use crate::domain::buffer::{self, NewEntry};
 use crate::domain::error::Error;
 use crate::domain::id::EntryId;
+use crate::domain::space::Home;
 use crate::domain::version;
 
 #[tonic::async_trait]
@@ -58,14 +59,12 @@ impl BufferService for Rpc {
         request: Request<GetEntryRequest>,
     ) -> Result<Response<GetEntryResponse>, Status> {
         let (home, now) = self.home(&request).await?;
-        let id = match request.get_ref().entry_id.as_str() {
-            "" => None,
-            text => Some(EntryId::parse(text).ok_or(Error::NotFound)?),
-        };
-        let entry = self.store().entry(&home, id, now).await?;
+        let request = request.into_inner();
+        let load = async || self.entry(&home, &request, now).await;
+        let kept = self.0.entries.get(self.store(), &home, &request, now, load).await?;
         Ok(Response::new(GetEntryResponse {
-            read_grant: self.read_grant(entry.blob, now),
-            entry: Some(convert::from_entry(entry)),
+            read_grant: self.read_grant(kept.blob, now),
+            entry: Some(kept.entry.clone()),
         }))
     }
 
@@ -93,5 +92,16 @@ impl BufferService for Rpc {
         let (home, now) = self.home(&request).await?;
         self.store().clear_buffer(&home, now).await?;
         Ok(Response::new(ClearBufferResponse {}))
+    }
+}
+
+impl Rpc {
+    async fn entry(&self, home: &Home, request: &GetEntryRequest, now: i64) -> Result<KeptEntry, Status> {
+        let id = match request.entry_id.as_str() {
+            "" => None,
+            text => Some(EntryId::parse(text).ok_or(Error::NotFound)?),
+        };
+        let entry = self.store().entry(home, id, now).await?;
+        Ok(KeptEntry { blob: entry.blob, end: entry.expires_at, entry: convert::from_entry(entry) })
     }
 }

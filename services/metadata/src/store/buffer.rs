@@ -1,61 +1,30 @@
 //! The buffer of a space.
 
-use holdall_sql::{retry, sql};
+use holdall_sql::{Row, insert, retry, sql};
 
 use super::lists::{Page, limit};
 use super::row::{self, entry_text};
 use super::work::Work;
 use super::{Result, Store};
-use crate::domain::buffer::{Entry, NewEntry};
+use crate::domain::buffer::Entry;
 use crate::domain::error::Error;
 use crate::domain::id::EntryId;
-use crate::domain::idempotency::{Fingerprint, Key};
 use crate::domain::space::Home;
 use crate::domain::upload::Begun;
+
+/// Entries of the space $1 that are over at $2, or that $3 others came after.
+macro_rules! beyond {
+    () => {
+        "space_id = $1 AND (expires_at <= $2 OR sequence <=
+            (SELECT sequence FROM buffer_entries WHERE space_id = $1 AND expires_at > $2
+             ORDER BY sequence DESC LIMIT 1 OFFSET $3))"
+    };
+}
 
 impl Store {
     /// Reserves room for an entry, as for an upload.
     pub async fn begin_entry(&self, home: &Home, size: Option<u64>, now: i64) -> Result<Begun> {
         self.admit(home, size, None, now).await
-    }
-
-    /// Makes stored bytes the latest entry. What is too much then, or over, makes room for it.
-    pub async fn commit_entry(&self, home: &Home, new: &NewEntry, now: i64) -> Result<Entry> {
-        let limits = self.terms.buffer;
-        let keys = [Key::upload(new.stored.upload)];
-        let name = new.name.as_ref().map_or("", |name| name.as_str());
-        let fingerprint = Fingerprint::of("CommitEntry", &[name.as_bytes(), &new.stored.digest.0]);
-        retry(async || {
-            let mut work = Work::begin(self, home, now).await?;
-            let mut answers = work.recall(&keys).await?;
-            if let Some(entry) = answers.find(&keys, &fingerprint)? {
-                return Ok(entry);
-            }
-            work.trim_buffer(limits.keep).await?;
-            let held = work.reserved(std::iter::once(new.stored.upload)).await?;
-            work.space.settle(held.values().sum(), new.stored.size)?;
-            let mut entry = Entry {
-                id: EntryId::new(now),
-                sequence: 0,
-                name: new.name.clone().map(String::from),
-                blob: new.stored.blob,
-                size: new.stored.size,
-                digest: new.stored.digest,
-                media_type: new.media_type.as_str().to_owned(),
-                device: new.device.clone(),
-                created_at: now,
-                expires_at: limits.expiry(new.time_to_live, now),
-            };
-            entry.sequence = work.insert_entry(&entry).await?;
-            if !held.is_empty() {
-                work.forget_uploads(&[new.stored.upload]).await?;
-            }
-            answers.add(&keys, &fingerprint, &entry)?;
-            work.remember(answers).await?;
-            work.commit().await?;
-            Ok(entry)
-        })
-        .await
     }
 
     /// An entry of the caller's, or the latest.
@@ -112,7 +81,7 @@ impl Store {
                 .bind(home.space.to_string())
                 .fetch_all(&mut work.tx)
                 .await?;
-            work.release(&deleted).await?;
+            work.release_entries(&deleted).await?;
             work.commit().await
         })
         .await
@@ -139,7 +108,7 @@ impl Store {
                     .bind(now)
                     .fetch_all(&mut work.tx)
                     .await?;
-                    work.release(&deleted).await?;
+                    work.release_entries(&deleted).await?;
                     work.commit().await
                 })
                 .await?;
@@ -149,41 +118,78 @@ impl Store {
 }
 
 impl Work {
-    /// Deletes the entries that are over, and the oldest that are too many as soon as there is one more.
-    async fn trim_buffer(&mut self, keep: u32) -> Result<()> {
+    /// Deletes the entries that are over, and the oldest beyond `keep`.
+    pub(super) async fn trim_buffer(&mut self, keep: u32) -> Result<()> {
         let deleted =
-            sql("DELETE FROM buffer_entries WHERE space_id = $1 AND (expires_at <= $2 OR sequence <=
-                (SELECT sequence FROM buffer_entries WHERE space_id = $1 AND expires_at > $2
-                 ORDER BY sequence DESC LIMIT 1 OFFSET $3))
-             RETURNING blob_id, size")
-            .bind(self.home.space.to_string())
-            .bind(self.now)
-            .bind(keep.saturating_sub(1))
-            .fetch_all(&mut self.tx)
-            .await?;
-        self.release(&deleted).await
+            sql(concat!("DELETE FROM buffer_entries WHERE ", beyond!(), " RETURNING blob_id, size"))
+                .bind(self.home.space.to_string())
+                .bind(self.now)
+                .bind(keep)
+                .fetch_all(&mut self.tx)
+                .await?;
+        self.release_entries(&deleted).await
     }
 
-    /// Inserts an entry as the latest and returns its number.
-    async fn insert_entry(&mut self, entry: &Entry) -> Result<u64> {
-        let row = sql("INSERT INTO buffer_entries
-                (entry_id, space_id, kind, name, blob_id, size, digest, media_type, device, created_at, expires_at, sequence)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-                (SELECT COALESCE(MAX(sequence), 0) + 1 FROM buffer_entries WHERE space_id = $2))
-             RETURNING sequence")
-        .bind(entry.id.to_string())
+    /// How many bytes [`Work::trim_buffer`] would give back.
+    pub(super) async fn beyond(&mut self, keep: u32) -> Result<u64> {
+        // PostgreSQL's sum of integers is a NUMERIC.
+        let row = sql(concat!(
+            "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM buffer_entries WHERE ",
+            beyond!()
+        ))
         .bind(self.home.space.to_string())
-        .bind(if entry.name.is_some() { 2_i64 } else { 1 })
-        .bind(entry.name.clone().unwrap_or_default())
-        .bind(entry.blob.to_string())
-        .bind(row::int(entry.size)?)
-        .bind(row::digest_text(&entry.digest))
-        .bind(entry.media_type.as_str())
-        .bind(entry.device.as_str())
-        .bind(entry.created_at)
-        .bind(entry.expires_at)
+        .bind(self.now)
+        .bind(keep)
         .fetch_one(&mut self.tx)
         .await?;
         row::count(&row, 0)
+    }
+
+    /// Gives back what entries took that were deleted.
+    async fn release_entries(&mut self, deleted: &[Row]) -> Result<()> {
+        if !deleted.is_empty() {
+            self.make_stale();
+        }
+        self.release(deleted).await
+    }
+
+    /// The number of the latest entry; 0 for none.
+    pub(super) async fn last_entry(&mut self) -> Result<u64> {
+        let row = sql("SELECT COALESCE(MAX(sequence), 0) FROM buffer_entries WHERE space_id = $1")
+            .bind(self.home.space.to_string())
+            .fetch_one(&mut self.tx)
+            .await?;
+        row::count(&row, 0)
+    }
+
+    /// Inserts entries.
+    pub(super) async fn insert_entries(&mut self, entries: &[Entry]) -> Result<()> {
+        let mut rows = Vec::with_capacity(entries.len());
+        for entry in entries {
+            rows.push([
+                entry.id.to_string().into(),
+                self.home.space.to_string().into(),
+                row::int(entry.sequence)?.into(),
+                (if entry.name.is_some() { 2_i64 } else { 1 }).into(),
+                entry.name.clone().unwrap_or_default().into(),
+                entry.blob.to_string().into(),
+                row::int(entry.size)?.into(),
+                row::digest_text(&entry.digest).into(),
+                entry.media_type.as_str().into(),
+                entry.device.as_str().into(),
+                entry.created_at.into(),
+                entry.expires_at.into(),
+            ]);
+        }
+        self.make_stale();
+        insert(
+            &mut self.tx,
+            "INSERT INTO buffer_entries
+                (entry_id, space_id, sequence, kind, name, blob_id, size, digest, media_type, device, created_at, expires_at)",
+            rows,
+            "",
+        )
+        .await?;
+        Ok(())
     }
 }

@@ -16,7 +16,7 @@ use super::{Result, Store, row};
 use crate::domain::authorize::Action;
 use crate::domain::change::ChangeKind;
 use crate::domain::error::Error;
-use crate::domain::id::NodeId;
+use crate::domain::id::{BlobId, NodeId};
 use crate::domain::node::NodeRef;
 use crate::domain::policy::Policy;
 use crate::domain::precondition::Precondition;
@@ -194,17 +194,23 @@ impl Work {
         Ok(())
     }
 
-    /// Refunds content that is deleted, given as rows of `blob_id, size`, and notes its blobs for the collection of garbage.
+    /// As [`Work::release_blobs`], given rows of `blob_id, size`.
     pub(super) async fn release(&mut self, deleted: &[Row]) -> Result<()> {
-        let mut blobs = Vec::with_capacity(deleted.len());
-        for row in deleted {
-            self.space.refund(row::count(row, 1)?);
-            blobs.push([row.get::<String>(0)?.into(), self.now.into()]);
+        let blobs = deleted.iter().map(|row| Ok((row::id(row, 0)?, row::count(row, 1)?)));
+        self.release_blobs(blobs.collect::<Result<_>>()?).await
+    }
+
+    /// Refunds content that is deleted, given as blobs and their sizes, and notes them for the collection of garbage.
+    pub(super) async fn release_blobs(&mut self, deleted: Vec<(BlobId, u64)>) -> Result<()> {
+        let mut rows = Vec::with_capacity(deleted.len());
+        for (blob, size) in deleted {
+            self.space.refund(size);
+            rows.push([blob.to_string().into(), self.now.into()]);
         }
         insert(
             &mut self.tx,
             "INSERT INTO released_blobs (blob_id, released_at)",
-            blobs,
+            rows,
             "ON CONFLICT DO NOTHING",
         )
         .await?;

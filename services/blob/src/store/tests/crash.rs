@@ -6,10 +6,10 @@ use crate::store::scan::{Found, Scanner};
 /// A copy of a store's folder as it is at this moment, with the index as old as `index`.
 pub(super) fn copy(home: &Home, with_index: bool) -> Home {
     let mut copy = Home::new();
-    copy.settings = Settings { packs: copy.dir.path().join("packs"), ..home.settings.clone() };
-    std::fs::create_dir(&copy.settings.packs).unwrap();
+    copy.settings = Settings { packs: copy.settings.packs, ..home.settings.clone() };
+    std::fs::create_dir(copy.folder()).unwrap();
     for path in home.packs() {
-        std::fs::copy(&path, copy.settings.packs.join(path.file_name().unwrap())).unwrap();
+        std::fs::copy(&path, copy.folder().join(path.file_name().unwrap())).unwrap();
     }
     for name in ["index.db", "index.db-wal"] {
         let from = home.dir.path().join(name);
@@ -53,7 +53,7 @@ async fn an_index_that_lags_behind_catches_up() {
     let large = write(&store, &noise(3, 3 << 20)).await.id;
     store.close().await;
     for path in home.packs() {
-        std::fs::copy(&path, old.settings.packs.join(path.file_name().unwrap())).unwrap();
+        std::fs::copy(&path, old.folder().join(path.file_name().unwrap())).unwrap();
     }
     let store = old.open().await;
     for (id, content) in [(early, noise(1, 5000)), (late, noise(2, 5000)), (large, noise(3, 3 << 20))] {
@@ -104,8 +104,9 @@ async fn a_torn_end_harms_nothing_before_it() {
     for len in kept..=whole.len() {
         std::fs::write(&path, &whole[..len]).unwrap();
         let file = || File::open(&path).unwrap();
-        let salt = pack::salt(&file(), PackId(1)).unwrap().unwrap();
-        let mut scanner = Scanner::new(file(), PackId(1), salt, HEADER_LEN, len as u64);
+        let salt = pack::salt(&mut file(), PackId(1)).unwrap().unwrap();
+        let mut scanner =
+            Scanner::new(Box::new(file()), PackId(1), salt, HEADER_LEN, len as u64, Arc::default());
         let mut found = Vec::new();
         while let Some(record) = scanner.next().unwrap() {
             found.push(record);
@@ -123,12 +124,12 @@ async fn a_pack_that_was_never_begun_is_left_alone() {
     let store = home.open().await;
     let id = write(&store, b"here").await.id;
     store.close().await;
-    let stub = home.settings.packs.join(format!("{}.pack", PackId(40)));
+    let stub = packs::disk::path(&home.folder(), PackId(40));
     std::fs::write(&stub, [0; 10]).unwrap();
     let store = home.open().await;
     assert_eq!(read(&store, id).await.unwrap(), b"here");
     write(&store, b"more").await;
-    assert!(home.settings.packs.join(format!("{}.pack", PackId(41))).exists());
+    assert!(packs::disk::path(&home.folder(), PackId(41)).exists());
     assert_eq!(std::fs::read(stub).unwrap(), [0; 10]);
     store.close().await;
 }

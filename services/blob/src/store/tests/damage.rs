@@ -3,10 +3,10 @@
 use super::*;
 
 /// The pack that a blob's first chunk or manifest stands in, and where.
-async fn place(home: &Home, store: &Store, id: BlobId) -> (PathBuf, u64, u64) {
+pub(super) async fn place(home: &Home, store: &Store, id: BlobId) -> (PathBuf, u64, u64) {
     let (row, chunk) = store.reader().index().blob(id).await.unwrap().unwrap();
     let location = chunk.map_or(row.manifest, |chunk| chunk.location);
-    let path = home.settings.packs.join(format!("{}.pack", location.pack));
+    let path = packs::disk::path(&home.folder(), location.pack);
     (path, location.position, u64::from(location.stored))
 }
 
@@ -74,6 +74,36 @@ async fn writing_again_heals() {
     })
     .await;
     let second = write(&store, &content).await.id;
+    for id in [first, second] {
+        same(&read(&store, id).await.unwrap(), &content);
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_chunk_of_a_large_blob_is_healed_by_the_same_content() {
+    let home = Home::new();
+    let store = home.open().await;
+    let content = noise(1, 5 << 20);
+    let first = write(&store, &content).await.id;
+    let middle = std::fs::metadata(home.packs().remove(0)).unwrap().len() / 2;
+    flip(&home.packs().remove(0), middle);
+    assert_eq!(read(&store, first).await, Err(ReadError::Corrupt));
+    assert_eq!(store.counters().damaged.load(Ordering::Relaxed), 1);
+    let damaged = async || {
+        let text = "SELECT COUNT(*) FROM chunks WHERE damaged = 1";
+        let row = holdall_sql::sql(text).fetch_one(store.reader().index().database()).await.unwrap();
+        row.get::<i64>(0).unwrap()
+    };
+    holdall_runtime::testing::eventually(Duration::from_secs(10), async || damaged().await == 1).await;
+    let chunks = store.counters().chunks.load(Ordering::Relaxed);
+    let second = write(&store, &content).await.id;
+    assert_eq!(
+        store.counters().chunks.load(Ordering::Relaxed),
+        chunks + 1,
+        "only what was damaged is stored anew"
+    );
+    assert_eq!(damaged().await, 0);
     for id in [first, second] {
         same(&read(&store, id).await.unwrap(), &content);
     }

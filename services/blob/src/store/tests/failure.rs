@@ -2,31 +2,41 @@
 
 use super::*;
 use crate::domain::record::Codec;
-use crate::store::append::{Appender, OpenPack};
+use crate::store::gate::Trouble;
 use crate::store::index::{BlobRow, ChunkRow, NewBlob, PackRow};
 use crate::store::lane::{Appended, Batch, Entry, NewChunk, Reply, Ticket};
 use crate::store::pack::Location;
+use crate::store::packs::PackStore;
+use crate::store::packs::disk::append::{Appender, OpenPack};
+use crate::store::packs::disk::{DiskPacks, flush};
 
 /// A lane whose first pack is `file`.
 struct Rig {
     home: Home,
     index: Index,
     entries: mpsc::Sender<Entry>,
+    gate: Gate,
     counters: Arc<Counters>,
     commits: JoinHandle<()>,
 }
 
 impl Rig {
     async fn new(file: File) -> Self {
-        let home = Home::new();
-        let index = home.index().await;
+        let mut home = Home::new();
         let counters = Arc::new(Counters::default());
+        let packs = Arc::new(DiskPacks::open(home.disk(), Arc::clone(&counters)).unwrap());
+        packs.begin_after(PackId(1));
+        let index = home.index().await;
+        let gate = Gate::new(Arc::clone(&counters), {
+            let packs = Arc::clone(&packs);
+            move || Arc::clone(&packs).probe()
+        });
         let context = Context {
-            packs: Arc::new(PackDir::open(home.settings.packs.clone()).unwrap()),
             index: index.clone(),
-            pack_ids: Arc::new(PackIds::after(PackId(1))),
-            pack_size: 1 << 30,
+            encoding: Arc::default(),
+            gate: gate.clone(),
             counters: Arc::clone(&counters),
+            last: PackId(1),
         };
         let (entries, incoming) = mpsc::channel(100);
         let (written, unflushed) = std::sync::mpsc::channel();
@@ -34,12 +44,12 @@ impl Rig {
         let runtime = tokio::runtime::Handle::current();
         let room = Arc::new(Semaphore::new(64 << 20));
         let first = Arc::new(OpenPack::new(PackId(1), [1; 32], file));
-        let appender = Appender::new(context, runtime, incoming, written, room).writing_to(first);
+        let appender = Appender::new(packs, context, runtime, incoming, written, room).writing_to(first);
         std::thread::spawn(move || appender.run());
-        let count = Arc::clone(&counters);
-        std::thread::spawn(move || flush::run(&unflushed, &flushed, &count));
+        let (told, count) = (gate.clone(), Arc::clone(&counters));
+        std::thread::spawn(move || flush::run(&unflushed, &flushed, &told, &count));
         let commits = tokio::spawn(commit::run(index.clone(), Arc::clone(&counters), to_commit));
-        Self { home, index, entries, counters, commits }
+        Self { home, index, entries, gate, counters, commits }
     }
 
     /// Sends a chunk of an upload, and the upload's manifest if it `is_last`.
@@ -55,7 +65,7 @@ impl Rig {
         let manifest =
             || crate::domain::manifest::Manifest::new(BlobId::new(1), Uuid::nil(), hash, vec![chunk]);
         let entry = Entry {
-            chunk: Some(NewChunk { chunk, pieces: vec![Bytes::from_static(content)] }),
+            chunk: Some(NewChunk { chunk, codec: Codec::Raw, pieces: vec![Bytes::from_static(content)] }),
             blob: is_last.then(manifest),
             segment: None,
             reply: Reply { ticket: ticket.clone(), answer: Some(answer) },
@@ -95,6 +105,7 @@ async fn a_write_without_room_is_refused() {
     // The rest of that upload fails for the same reason, though it could be written.
     assert_eq!(rig.send(&upload, b"second", true).await.await.unwrap(), Err(WriteError::Full));
     assert_eq!(rig.counters.flushes.load(Ordering::Relaxed), 0);
+    assert_eq!(rig.gate.trouble(), Some(Trouble::Full));
     rig.goes_on().await;
 }
 
@@ -107,6 +118,7 @@ async fn a_failed_flush_is_not_tried_again() {
     assert_eq!(rig.send(&upload, b"second", true).await.await.unwrap(), Err(WriteError::Failed));
     assert_eq!(rig.count("chunks").await, 0);
     assert_eq!(rig.counters.flushes.load(Ordering::Relaxed), 1);
+    assert_eq!(rig.gate.trouble(), Some(Trouble::Other));
     rig.goes_on().await;
 }
 
@@ -168,4 +180,46 @@ async fn a_failed_upload_takes_no_chunk_from_another() {
     assert_eq!(answered.await.unwrap(), Ok(()));
     assert_eq!(index.blob(id).await.unwrap(), Some((blob, Some(chunk))));
     assert_eq!(index.packs().await.unwrap(), [pack], "noted at the end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_written_to_refuses_at_once_reads_on_and_recovers() {
+    let home = Home::new();
+    let store = home.open().await;
+    let content = noise(1, 2 << 20);
+    let there = write(&store, b"there").await.id;
+    assert_eq!(read(&store, there).await.unwrap(), b"there");
+    let try_write = async || {
+        let mut upload = store.upload(BlobId::new(1), Uuid::nil(), u64::MAX)?;
+        for piece in content.chunks(256 << 10) {
+            upload.push(Bytes::copy_from_slice(piece)).await?;
+        }
+        upload.finish(content.len() as u64, None).await
+    };
+    let failed = Err(UploadError::Store(WriteError::Failed));
+    let count =
+        |of: fn(&Counters) -> &std::sync::atomic::AtomicU64| of(store.counters()).load(Ordering::Relaxed);
+
+    // The first pack for large blobs cannot be made.
+    let away = home.dir.path().join("away");
+    std::fs::rename(home.folder(), &away).unwrap();
+    assert_eq!(try_write().await.map(drop), failed);
+    assert_eq!(count(|all| &all.degraded), 1);
+    assert!(count(|all| all.write_error(Trouble::Other)) > 0);
+    // Small ones could be written, but who knows.
+    let refused = count(|all| &all.refused_degraded);
+    assert_eq!(
+        store.upload(BlobId::new(1), Uuid::nil(), 1).map(drop),
+        Err(UploadError::Store(WriteError::Failed))
+    );
+    assert_eq!(count(|all| &all.refused_degraded), refused + 1);
+    assert_eq!(read(&store, there).await.unwrap(), b"there");
+
+    std::fs::rename(&away, home.folder()).unwrap();
+    holdall_runtime::testing::eventually(Duration::from_secs(60), async || count(|all| &all.degraded) == 0)
+        .await;
+    let id = try_write().await.unwrap().id;
+    same(&read(&store, id).await.unwrap(), &content);
+    assert_eq!(home.packs().len(), 2, "nothing is left of the attempts");
+    store.close().await;
 }

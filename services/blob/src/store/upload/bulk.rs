@@ -10,6 +10,7 @@ use super::job::{Ends, Job, Work};
 use super::pieces::Pieces;
 use super::{List, PATIENCE, Shared, UploadError, acquire};
 use crate::domain::manifest::{Chunk, MAX_CHUNKS};
+use crate::store::counters::Counters;
 use crate::store::lane::{Entry, Reply, Ticket, WriteError};
 
 /// Bytes that are cut and hashed at a time.
@@ -84,9 +85,7 @@ impl Bulk {
     pub async fn push_accounted(&mut self, data: Bytes) -> Result<(), UploadError> {
         self.pieces.push(data);
         if self.pieces.len() >= BATCH {
-            if self.shared.room.is_full() {
-                return Err(WriteError::Full.into());
-            }
+            self.shared.admit()?;
             self.hand_on(false).await?;
         }
         Ok(())
@@ -104,7 +103,7 @@ impl Bulk {
         self.send_chunks(&mut job).await?;
         job.input = self.pieces.take();
         job.is_last = ends_chunk;
-        self.work = Work::start(job);
+        self.work = Work::start(job, &self.shared.encoding);
         Ok(())
     }
 
@@ -160,6 +159,7 @@ impl Bulk {
         for new in job.output.drain(..) {
             self.left = self.left.checked_sub(1).ok_or(UploadError::TooLarge)?;
             self.chunks.push(new.chunk);
+            Counters::add(&self.shared.counters.bulk_bytes, new.chunk.size.into());
             let size = usize::try_from(new.chunk.size).unwrap_or(usize::MAX);
             let memory = self.memory.as_mut().and_then(|memory| memory.split(size));
             let reply = Reply { ticket: self.ticket.clone(), answer: None };

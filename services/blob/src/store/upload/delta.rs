@@ -16,7 +16,7 @@ use super::bulk::Bulk;
 use super::digest::{self, WINDOW};
 use super::job::Ends;
 use super::session::failed;
-use super::{List, PATIENCE, UploadError, WriteError, Written, acquire, expect};
+use super::{List, PATIENCE, UploadError, Written, acquire, expect};
 use crate::domain::manifest::{Chunk, Manifest};
 use crate::domain::{BlobId, cut};
 use crate::store::Store;
@@ -68,9 +68,7 @@ impl Store {
         count: u32,
     ) -> Result<Delta, UploadError> {
         let shared = self.shared()?;
-        if shared.room.is_full() {
-            return Err(WriteError::Full.into());
-        }
+        shared.admit()?;
         if count > MAX_LISTED {
             return Err(UploadError::TooLarge);
         }

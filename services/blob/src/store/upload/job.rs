@@ -1,11 +1,16 @@
 //! Cutting and hashing, on threads that may block.
 
+use std::sync::Arc;
+
 use blake3::Hasher;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
+use super::{crashed, unencoded};
 use crate::domain::cut;
-use crate::domain::manifest::Chunk;
+use crate::domain::payload::Encoding;
+use crate::domain::record::Kind;
+use crate::domain::seal::SealError;
 use crate::store::lane::{NewChunk, WriteError};
 
 /// Where chunks end.
@@ -24,15 +29,16 @@ pub enum Work {
     /// It waits.
     Ready(Box<Job>),
     /// It is under way.
-    Running(JoinHandle<Box<Job>>),
+    Running(JoinHandle<Result<Box<Job>, WriteError>>),
 }
 
 impl Work {
     /// Runs a job.
-    pub fn start(mut job: Box<Job>) -> Self {
+    pub fn start(mut job: Box<Job>, encoding: &Arc<Encoding>) -> Self {
+        let encoding = Arc::clone(encoding);
         Self::Running(tokio::task::spawn_blocking(move || {
-            job.run();
-            job
+            job.run(&encoding).map_err(|error| unencoded(&error))?;
+            Ok(job)
         }))
     }
 
@@ -40,10 +46,7 @@ impl Work {
     pub async fn take(&mut self) -> Result<Box<Job>, WriteError> {
         match std::mem::replace(self, Self::Ready(Box::default())) {
             Self::Ready(job) => Ok(job),
-            Self::Running(handle) => handle.await.map_err(|error| {
-                tracing::error!(%error, "cutting content failed");
-                WriteError::Failed
-            }),
+            Self::Running(handle) => handle.await.map_err(|error| crashed(&error))?,
         }
     }
 }
@@ -65,7 +68,6 @@ pub struct Job {
     /// Of the present chunk.
     hasher: Hasher,
     pieces: Vec<Bytes>,
-    len: usize,
 }
 
 impl Job {
@@ -75,40 +77,38 @@ impl Job {
     }
 
     /// One pass over the input, piece by piece, while each is in the processor's cache.
-    fn run(&mut self) {
+    fn run(&mut self, encoding: &Encoding) -> Result<(), SealError> {
         for mut piece in std::mem::take(&mut self.input) {
             if self.ends == Ends::ByContent {
                 self.content.update(&piece);
                 while let Some(end) = self.cutter.scan(&piece) {
                     let rest = piece.split_off(end);
                     self.take(std::mem::replace(&mut piece, rest));
-                    self.end_chunk();
+                    self.end_chunk(encoding)?;
                 }
             }
             self.take(piece);
         }
         if std::mem::take(&mut self.is_last) {
             self.cutter.cut();
-            self.end_chunk();
+            self.end_chunk(encoding)?;
         }
+        Ok(())
     }
 
     fn take(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.hasher.update(&piece);
-            self.len += piece.len();
             self.pieces.push(piece);
         }
     }
 
-    fn end_chunk(&mut self) {
-        // No chunk exceeds 4 MiB.
-        if let (len @ 1.., pieces) = (std::mem::take(&mut self.len), std::mem::take(&mut self.pieces))
-            && let Ok(size) = u32::try_from(len)
-        {
-            let chunk = Chunk { hash: self.hasher.finalize(), size };
-            self.output.push(NewChunk { chunk, pieces });
+    fn end_chunk(&mut self, encoding: &Encoding) -> Result<(), SealError> {
+        let pieces = std::mem::take(&mut self.pieces);
+        if !pieces.is_empty() {
+            self.output.push(encoding.encode(Kind::Chunk, self.hasher.finalize(), pieces)?.into());
         }
         self.hasher.reset();
+        Ok(())
     }
 }

@@ -15,6 +15,9 @@ on_both!(
     buffers_are_swept,
     buffers_are_ones_own,
     many_at_once_have_an_order,
+    a_refused_one_pushes_nothing_out,
+    each_can_have_the_room_of_those_it_pushes_out,
+    entries_and_files_are_committed_together,
 );
 
 fn entry(content: &str) -> NewEntry {
@@ -179,5 +182,48 @@ async fn many_at_once_have_an_order(world: &World) {
     made.sort_by_key(|entry| std::cmp::Reverse(entry.sequence));
     made.truncate(3);
     assert_eq!(list(world, NOW).await, made);
+    world.check_invariants().await;
+}
+
+fn sized(content: &str, size: u64) -> NewEntry {
+    let mut entry = entry(content);
+    entry.stored.size = size;
+    entry
+}
+
+async fn a_refused_one_pushes_nothing_out(world: &World) {
+    for content in ["a", "b", "c"] {
+        put(world, content, NOW).await;
+    }
+    let before = list(world, NOW).await;
+    let refused = world.store.commit_entry(&world.home, &sized("d", QUOTA), NOW).await;
+    assert_eq!(refusal(refused), QuotaExceeded);
+    assert_eq!(list(world, NOW).await, before);
+    world.check_invariants().await;
+}
+
+async fn each_can_have_the_room_of_those_it_pushes_out(world: &World) {
+    let entries: Vec<NewEntry> = (0..20).map(|index| sized(&index.to_string(), QUOTA / 3)).collect();
+    let commits = entries.iter().map(|entry| world.store.commit_entry(&world.home, entry, NOW));
+    for made in futures::future::join_all(commits).await {
+        made.unwrap();
+    }
+    assert_eq!((list(world, NOW).await.len(), world.usage().await), (3, (QUOTA / 3 * 3, 0)));
+    world.check_invariants().await;
+}
+
+async fn entries_and_files_are_committed_together(world: &World) {
+    let (store, home) = (&world.store, &world.home);
+    let both = (0..20).map(async |index| {
+        let content = format!("content {index}");
+        let file = commit(Target::Path(path(&format!("f{index}"))), &content);
+        let entry = entry(&format!("entry {index}"));
+        tokio::join!(store.commit_upload(home, &file, NOW), store.commit_entry(home, &entry, NOW))
+    });
+    for (file, entry) in futures::future::join_all(both).await {
+        assert!(file.unwrap().created);
+        entry.unwrap();
+    }
+    assert_eq!(list(world, NOW).await.len(), 3);
     world.check_invariants().await;
 }

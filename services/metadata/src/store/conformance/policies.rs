@@ -164,15 +164,26 @@ async fn the_files_that_end_first_make_room(world: &World) {
 async fn many_new_files_at_once_leave_the_newest(world: &World) {
     world.mkdir("", "d").await.unwrap();
     world.policy("d", Policy { max_files: 5, ..Policy::NONE }).await;
-    let commits: Vec<Commit> =
-        (0..60).map(|index| commit(Target::Path(path(&format!("d/{index:02}"))), "x")).collect();
+    let with_link = |index| Commit {
+        link: Some(NewLink::default()),
+        ..commit(Target::Path(path(&format!("d/{index:02}"))), &format!("content {index}"))
+    };
+    let commits: Vec<Commit> = (0..60).map(with_link).collect();
     let made = futures::future::join_all(
         commits.iter().zip(NOW..).map(|(commit, now)| world.store.commit_upload(&world.home, commit, now)),
     )
     .await;
-    assert!(made.into_iter().all(|made| made.unwrap().created));
+    let made: Vec<Committed> = made.into_iter().map(std::result::Result::unwrap).collect();
+    assert!(made.iter().all(|made| made.created));
     assert_eq!(world.ls("d").await, ["55", "56", "57", "58", "59"]);
-    assert_eq!(world.usage().await, (5, 0));
+    assert_eq!((world.usage().await, world.released().await), ((5 * 10, 0), 55));
+    let links: Vec<Link> = made.into_iter().map(|made| made.link.unwrap()).collect();
+    assert_eq!(refusal(world.open(&links[0], NOW + 60).await), NotFound);
+    assert_eq!(refusal(world.open(&links[54], NOW + 60).await), NotFound);
+    world.open(&links[55], NOW + 60).await.unwrap();
+    let kinds = kinds(world).await;
+    let count = |kind| kinds.iter().filter(|found| **found == kind).count();
+    assert_eq!((count(ChangeKind::Created), count(ChangeKind::Purged)), (1 + 60, 55));
     world.check_invariants().await;
 }
 

@@ -1,30 +1,40 @@
-//! The first stage of a lane: records are put at the end of a pack.
+//! The first stage: records are put at the end of a pack.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use blake3::Hash;
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::counters::Counters;
-use super::index::{ChunkRow, NewBlob, PackRow, Rows, SegmentRow};
-use super::lane::{Appended, Batch, Context, Entry, NewChunk, UNFLUSHED, Unflushed, WriteError};
-use super::pack::{HEADER_LEN, Location, PackId};
-use crate::domain::manifest::Manifest;
-use crate::domain::record::{self, Header, Kind, Salt};
-use crate::domain::segment::Segment;
+use super::DiskPacks;
+use crate::domain::record::Salt;
+use crate::store::gate::Gate;
+use crate::store::index::{PackRow, Rows};
+use crate::store::lane::{Batch, Context, Entry, WriteError};
+use crate::store::layout::{self, Assembled, entry_len};
+use crate::store::pack::{HEADER_LEN, PackId};
 
+/// Bytes that are written ahead of the flusher: what the flush before an answer may have to wait for, at most.
+pub const UNFLUSHED: u32 = 64 << 20;
 /// A batch is closed once it has this many bytes…
 const BATCH_BYTES: u64 = 16 << 20;
 /// …or entries.
 const BATCH_ENTRIES: usize = 1024;
 /// Most pieces that one `pwritev` takes (`IOV_MAX` on Linux).
 const MAX_PIECES: usize = 1024;
+
+/// A batch that is written and not yet flushed.
+#[derive(Debug)]
+pub struct Unflushed {
+    /// The batch.
+    pub batch: Batch,
+    /// The pack it stands in.
+    pub pack: Arc<OpenPack>,
+    /// Its share of what may be written ahead of the flusher.
+    pub room: OwnedSemaphorePermit,
+}
 
 /// A pack that is being written: by one appender, while one flusher makes durable what is there.
 #[derive(Debug)]
@@ -43,11 +53,10 @@ pub struct OpenPack {
 }
 
 impl OpenPack {
-    fn create(context: &Context) -> Result<Self, WriteError> {
-        let id = context.pack_ids.next();
-        let (file, salt) = context.packs.create(id).map_err(|error| {
-            tracing::error!(pack = %id, %error, "cannot make a pack");
-            kind(&error)
+    fn create(packs: &DiskPacks, gate: &Gate) -> Result<Self, WriteError> {
+        let (id, file, salt) = packs.create().map_err(|error| {
+            tracing::error!(%error, "cannot make a pack");
+            gate.report(&error)
         })?;
         Ok(Self::new(id, salt, file))
     }
@@ -154,6 +163,7 @@ fn write_at(file: &File, mut pieces: &mut [IoSlice<'_>], mut offset: u64) -> io:
 
 /// The thread of this stage.
 pub struct Appender {
+    packs: Arc<DiskPacks>,
     context: Context,
     runtime: tokio::runtime::Handle,
     incoming: mpsc::Receiver<Entry>,
@@ -166,13 +176,14 @@ impl Appender {
     /// Appends what comes in by `incoming` and passes it on by `written`, ahead of the flusher by as many bytes as there is `room`
     /// for.
     pub fn new(
+        packs: Arc<DiskPacks>,
         context: Context,
         runtime: tokio::runtime::Handle,
         incoming: mpsc::Receiver<Entry>,
         written: Sender<Unflushed>,
         room: Arc<Semaphore>,
     ) -> Self {
-        Self { context, runtime, incoming, written, room, pack: None }
+        Self { packs, context, runtime, incoming, written, room, pack: None }
     }
 
     /// The same, going on with a pack.
@@ -199,19 +210,14 @@ impl Appender {
     }
 
     fn batch(&mut self, entries: Vec<Entry>, bytes: u64) {
-        let hashes: Vec<Hash> =
-            entries.iter().filter_map(|entry| Some(entry.chunk.as_ref()?.chunk.hash)).collect();
-        let prepared = if hashes.is_empty() {
-            Ok(HashSet::new())
-        } else {
-            self.runtime.block_on(self.context.index.known(&hashes)).map_err(|error| {
-                tracing::error!(error = &error as &dyn std::error::Error, "cannot look up chunks");
-                WriteError::Failed
-            })
-        };
-        let result = prepared.and_then(|known| Ok((known, self.room(bytes)?, self.pack(bytes)?)));
+        let known = self.runtime.block_on(layout::known(&self.context.index, &entries));
+        let result = known.and_then(|known| Ok((known, self.room(bytes)?, self.pack(bytes)?)));
         match result {
-            Ok((known, room, pack)) => self.append(pack, entries, known, room),
+            Ok((known, room, pack)) => {
+                let encoding = &self.context.encoding;
+                let assembled = layout::assemble(entries, known, pack.id, pack.salt, pack.end(), encoding);
+                self.append(pack, assembled, room);
+            }
             Err(error) => entries.into_iter().for_each(|entry| entry.reply.fail(error)),
         }
     }
@@ -226,14 +232,14 @@ impl Appender {
     /// The pack to write the next `bytes` to.
     fn pack(&mut self, bytes: u64) -> Result<Arc<OpenPack>, WriteError> {
         if let Some(pack) = &self.pack {
-            let fits = pack.end() <= HEADER_LEN || pack.end() + bytes <= self.context.pack_size;
+            let fits = pack.end() <= HEADER_LEN || pack.end() + bytes <= self.packs.max_size;
             if fits && !pack.is_abandoned() {
                 return Ok(Arc::clone(pack));
             }
         }
         // The flusher keeps the old one for as long as it needs it.
         self.pack = None;
-        let pack = Arc::new(OpenPack::create(&self.context)?);
+        let pack = Arc::new(OpenPack::create(&self.packs, &self.context.gate)?);
         // Known to the index before anything in it is, so that nothing relies on a pack whose loss would go unnoticed.
         let row = PackRow { id: pack.id, salt: pack.salt, indexed_to: HEADER_LEN };
         let row = Rows { packs: vec![row], ..Rows::default() };
@@ -245,127 +251,23 @@ impl Appender {
         Ok(pack)
     }
 
-    fn append(
-        &self,
-        pack: Arc<OpenPack>,
-        entries: Vec<Entry>,
-        mut known: HashSet<Hash>,
-        room: OwnedSemaphorePermit,
-    ) {
-        let start = pack.end();
-        let mut layout = Layout { pack: pack.id, salt: pack.salt, end: start, parts: Vec::new() };
-        let mut appended = Vec::with_capacity(entries.len());
-        let mut memory = Vec::new();
-        let (mut chunks, mut deduplicated, mut blobs) = (0, 0, 0);
-        for entry in entries {
-            if let Some(error) = entry.reply.ticket.failure() {
-                entry.reply.fail(error);
-                continue;
-            }
-            let mut rows = Appended { reply: entry.reply, chunk: None, blob: None, segment: None };
-            if let Some(chunk) = entry.chunk {
-                // The same chunk twice in a batch: both are kept, or neither.
-                if known.insert(chunk.chunk.hash) {
-                    rows.chunk = Some(layout.chunk(chunk));
-                    memory.extend(entry.memory);
-                    chunks += 1;
-                } else {
-                    deduplicated += 1;
-                }
-            }
-            if let Some(manifest) = entry.blob {
-                rows.blob = Some(layout.blob(&manifest));
-                blobs += 1;
-            }
-            rows.segment = entry.segment.map(|segment| layout.segment(segment));
-            appended.push(rows);
-        }
+    fn append(&self, pack: Arc<OpenPack>, assembled: Assembled, room: OwnedSemaphorePermit) {
+        let Assembled { layout, entries, memory, counts } = assembled;
         let result = pack.append(&mut layout.pieces());
         drop(memory);
-        let pack_row = PackRow { id: pack.id, salt: pack.salt, indexed_to: layout.end };
-        let batch = Batch { pack: pack_row, entries: appended };
+        let pack_row = PackRow { id: pack.id, salt: pack.salt, indexed_to: layout.end() };
+        let batch = Batch { pack: pack_row, entries };
         match result {
             Ok(()) => {
-                let counters = &self.context.counters;
-                Counters::add(&counters.chunks, chunks);
-                Counters::add(&counters.deduplicated, deduplicated);
-                Counters::add(&counters.blobs, blobs);
-                Counters::add(&counters.appended_bytes, layout.end - start);
+                counts.add_to(&self.context.counters);
                 if let Err(refused) = self.written.send(Unflushed { batch, pack, room }) {
                     refused.0.batch.fail(WriteError::Failed);
                 }
             }
             Err(error) => {
                 tracing::error!(pack = %pack.id, %error, "cannot append to a pack");
-                batch.fail(kind(&error));
+                batch.fail(self.context.gate.report(&error));
             }
         }
-    }
-}
-
-/// Where the records of a batch go.
-struct Layout {
-    pack: PackId,
-    salt: Salt,
-    end: u64,
-    parts: Vec<(Vec<u8>, Vec<Bytes>)>,
-}
-
-impl Layout {
-    fn chunk(&mut self, new: NewChunk) -> ChunkRow {
-        let header = Header::raw(Kind::Chunk, new.chunk.size, new.chunk.hash);
-        let location = self.record(&header, Vec::new(), new.pieces);
-        ChunkRow { hash: header.hash, size: header.size, location, codec: header.codec }
-    }
-
-    fn blob(&mut self, manifest: &Manifest) -> NewBlob {
-        let payload = manifest.encode();
-        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let header = Header::raw(Kind::Manifest, size, blake3::hash(&payload));
-        let location = self.record(&header, payload, Vec::new());
-        NewBlob::new(manifest, location)
-    }
-
-    fn segment(&mut self, segment: Segment) -> SegmentRow {
-        let payload = segment.encode();
-        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let header = Header::raw(Kind::Segment, size, blake3::hash(&payload));
-        SegmentRow { location: self.record(&header, payload, Vec::new()), segment }
-    }
-
-    fn record(&mut self, header: &Header, payload: Vec<u8>, pieces: Vec<Bytes>) -> Location {
-        let mut start = Vec::with_capacity(record::HEADER_LEN + payload.len());
-        start.extend(header.encode(&self.salt, self.end));
-        start.extend(payload);
-        let position = self.end + record::HEADER_LEN as u64;
-        self.end += header.record_len();
-        self.parts.push((start, pieces));
-        Location { pack: self.pack, position, stored: header.stored }
-    }
-
-    fn pieces(&self) -> Vec<IoSlice<'_>> {
-        let parts = self.parts.iter();
-        parts
-            .flat_map(|(start, pieces)| {
-                std::iter::once(&start[..]).chain(pieces.iter().map(|piece| &piece[..]))
-            })
-            .map(IoSlice::new)
-            .collect()
-    }
-}
-
-/// About how many bytes an entry adds to a pack.
-fn entry_len(entry: &Entry) -> u64 {
-    let header = record::HEADER_LEN as u64;
-    let chunk = entry.chunk.as_ref().map_or(0, |new| header + u64::from(new.chunk.size));
-    let blob = entry.blob.as_ref().map_or(0, |manifest| header + 128 + 36 * manifest.chunks().len() as u64);
-    let segment = entry.segment.as_ref().map_or(0, |segment| header + segment.encoded_len() as u64);
-    chunk + blob + segment
-}
-
-fn kind(error: &io::Error) -> WriteError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Full,
-        _ => WriteError::Failed,
     }
 }

@@ -1,14 +1,15 @@
-//! The second stage of a lane: what was appended is made durable.
+//! The second stage: what was appended is made durable.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::append::OpenPack;
-use super::counters::Counters;
-use super::lane::{Appended, Batch, Unflushed, WriteError};
+use super::append::{OpenPack, Unflushed};
+use crate::store::counters::Counters;
+use crate::store::gate::Gate;
+use crate::store::lane::{Appended, Batch, WriteError};
 
 /// Content that nobody waits for yet is flushed once there are so many bytes of it…
 const ENOUGH: u64 = 32 << 20;
@@ -16,7 +17,7 @@ const ENOUGH: u64 = 32 << 20;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Flushes until the appender is gone. While a flush runs, the appender goes on, and the next flush takes all of that.
-pub fn run(written: &Receiver<Unflushed>, commits: &mpsc::Sender<Batch>, counters: &Counters) {
+pub fn run(written: &Receiver<Unflushed>, commits: &mpsc::Sender<Batch>, gate: &Gate, counters: &Counters) {
     while let Ok(first) = written.recv() {
         let mut waiting = vec![first];
         while !is_due(&waiting)
@@ -25,20 +26,21 @@ pub fn run(written: &Receiver<Unflushed>, commits: &mpsc::Sender<Batch>, counter
             waiting.push(next);
         }
         waiting.extend(written.try_iter());
-        let mut flushed: Option<(Arc<OpenPack>, bool)> = None;
+        let mut flushed: Option<(Arc<OpenPack>, Result<(), WriteError>)> = None;
         for Unflushed { batch, pack, room } in waiting {
-            let is_durable = match &flushed {
-                Some((last, is_durable)) if Arc::ptr_eq(last, &pack) => *is_durable,
+            let result = match &flushed {
+                Some((last, result)) if Arc::ptr_eq(last, &pack) => *result,
                 _ => {
-                    let is_durable = flush(&pack);
-                    Counters::add(&counters.flushes, 1);
-                    flushed = Some((pack, is_durable));
-                    is_durable
+                    let started = Instant::now();
+                    let result = flush(&pack, gate);
+                    counters.flush(started.elapsed());
+                    flushed = Some((pack, result));
+                    result
                 }
             };
             drop(room);
-            if !is_durable {
-                batch.fail(WriteError::Failed);
+            if let Err(error) = result {
+                batch.fail(error);
             } else if let Err(refused) = commits.blocking_send(batch) {
                 refused.0.fail(WriteError::Failed);
             }
@@ -53,10 +55,9 @@ fn is_due(waiting: &[Unflushed]) -> bool {
         || waiting.iter().map(|one| one.room.num_permits() as u64).sum::<u64>() >= ENOUGH
 }
 
-fn flush(pack: &OpenPack) -> bool {
-    pack.flush()
-        .inspect_err(
-            |error| tracing::error!(pack = %pack.id(), %error, "cannot flush a pack; it is given up"),
-        )
-        .is_ok()
+fn flush(pack: &OpenPack, gate: &Gate) -> Result<(), WriteError> {
+    pack.flush().map_err(|error| {
+        tracing::error!(pack = %pack.id(), %error, "cannot flush a pack; it is given up");
+        gate.report(&error)
+    })
 }
