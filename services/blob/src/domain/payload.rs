@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::compress::{self, Compression};
 use super::record::{Codec, HEADER_LEN, Header, Kind};
 use super::seal::{self, KeyId, Keys, SealError};
-use super::{cut, manifest};
+use super::{cut, manifest, segment};
 
 /// Why a payload could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -176,8 +176,8 @@ impl Encoding {
 pub fn is_possible(header: &Header) -> bool {
     let most = match header.kind {
         Kind::Chunk => cut::MAX,
-        // A segment lists chunks like a manifest, and its head is shorter.
-        Kind::Manifest | Kind::Segment => manifest::MAX_LEN,
+        Kind::Manifest => manifest::MAX_LEN,
+        Kind::Segment => segment::MAX_LEN,
     };
     let fits = |len: u32, most: usize| usize::try_from(len).is_ok_and(|len| len <= most);
     fits(header.size, most) && fits(header.stored, most + seal::OVERHEAD)

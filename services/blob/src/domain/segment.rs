@@ -29,6 +29,11 @@ use super::manifest::{Chunk, ENTRY_LEN, decode_chunks, encode_chunks};
 const VERSION: u8 = 1;
 const HEAD_LEN: usize = 64;
 
+/// Most chunks that a segment can have.
+pub const MAX_CHUNKS: usize = 4096;
+/// Bytes of the longest segment.
+pub const MAX_LEN: usize = HEAD_LEN + ENTRY_LEN * MAX_CHUNKS;
+
 /// A segment of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {

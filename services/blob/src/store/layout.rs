@@ -89,9 +89,11 @@ pub fn assemble(
             entry.reply.fail(error);
             continue;
         }
-        let Lists { blob, segment } = match Lists::encode(entry.blob, entry.segment, encoding) {
-            Ok(lists) => lists,
-            Err(error) => {
+        let blob = entry.blob.map(|blob| encode(Kind::Manifest, blob.encode(), blob, encoding));
+        let segment = entry.segment.map(|segment| encode(Kind::Segment, segment.encode(), segment, encoding));
+        let (blob, segment) = match (blob.transpose(), segment.transpose()) {
+            (Ok(blob), Ok(segment)) => (blob, segment),
+            (Err(error), _) | (_, Err(error)) => {
                 tracing::error!(%error, "cannot encode a list of chunks");
                 entry.reply.fail(WriteError::Failed);
                 continue;
@@ -110,14 +112,11 @@ pub fn assemble(
                 counts.deduplicated.push(chunk.chunk.size);
             }
         }
-        if let Some((manifest, encoded)) = blob {
-            rows.blob = Some(NewBlob::new(&manifest, layout.record(&encoded.header, encoded.pieces)));
+        if let Some((blob, encoded)) = blob {
+            rows.blob = Some(layout.blob(&blob, encoded));
             counts.blobs += 1;
         }
-        rows.segment = segment.map(|(segment, encoded)| SegmentRow {
-            segment,
-            location: layout.record(&encoded.header, encoded.pieces),
-        });
+        rows.segment = segment.map(|(segment, encoded)| layout.segment(segment, encoded));
         appended.push(rows);
     }
     counts.entries = appended.len();
@@ -135,38 +134,10 @@ pub struct Layout {
     parts: Vec<([u8; record::HEADER_LEN], Vec<Bytes>)>,
 }
 
-/// Lists of chunks, each with its payload ready to be written.
-struct Lists {
-    blob: Option<(Manifest, Encoded)>,
-    segment: Option<(Segment, Encoded)>,
-}
-
-impl Lists {
-    fn encode(
-        blob: Option<Manifest>,
-        segment: Option<Segment>,
-        encoding: &Encoding,
-    ) -> Result<Self, SealError> {
-        let encode = |kind, payload: Vec<u8>| {
-            let payload = Bytes::from(payload);
-            encoding.encode(kind, blake3::hash(&payload), vec![payload])
-        };
-        let blob = match blob {
-            Some(blob) => {
-                let encoded = encode(Kind::Manifest, blob.encode())?;
-                Some((blob, encoded))
-            }
-            None => None,
-        };
-        let segment = match segment {
-            Some(segment) => {
-                let encoded = encode(Kind::Segment, segment.encode())?;
-                Some((segment, encoded))
-            }
-            None => None,
-        };
-        Ok(Self { blob, segment })
-    }
+/// A list of chunks, with `payload` as it is to be stored.
+fn encode<T>(kind: Kind, payload: Vec<u8>, list: T, encoding: &Encoding) -> Result<(T, Encoded), SealError> {
+    let payload = Bytes::from(payload);
+    Ok((list, encoding.encode(kind, blake3::hash(&payload), vec![payload])?))
 }
 
 impl Layout {
@@ -180,6 +151,14 @@ impl Layout {
         let header = Header { kind: Kind::Chunk, codec: *codec, stored: new.stored(), size, hash };
         let location = self.record(&header, new.pieces);
         ChunkRow { hash: header.hash, size: header.size, location, codec: header.codec }
+    }
+
+    fn blob(&mut self, manifest: &Manifest, encoded: Encoded) -> NewBlob {
+        NewBlob::new(manifest, self.record(&encoded.header, encoded.pieces))
+    }
+
+    fn segment(&mut self, segment: Segment, encoded: Encoded) -> SegmentRow {
+        SegmentRow { location: self.record(&encoded.header, encoded.pieces), segment }
     }
 
     fn record(&mut self, header: &Header, pieces: Vec<Bytes>) -> Location {
@@ -215,6 +194,6 @@ pub fn entry_len(entry: &Entry) -> u64 {
     let header = record::HEADER_LEN as u64;
     let chunk = entry.chunk.as_ref().map_or(0, |new| header + u64::from(new.stored()));
     let blob = entry.blob.as_ref().map_or(0, |manifest| header + 128 + 36 * manifest.chunks().len() as u64);
-    let segment = entry.segment.as_ref().map_or(0, |segment| header + segment.encoded_len() as u64);
+    let segment = entry.segment.as_ref().map_or(0, |segment| header + 128 + segment.encoded_len() as u64);
     chunk + blob + segment
 }

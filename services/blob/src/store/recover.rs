@@ -26,7 +26,8 @@ pub async fn recover(
     let retired: HashSet<PackId> = index.retired_packs().await?.into_iter().map(|(id, _)| id).collect();
     let known = index.packs().await?;
     let newest = known.iter().map(|pack| pack.id).chain(retired.iter().copied()).max().unwrap_or(PackId(0));
-    let from = packs.recheck_from(newest);
+    // What is on its way out is looked for, however old it is.
+    let from = retired.iter().copied().fold(packs.recheck_from(newest), PackId::min);
     let mut known: HashMap<PackId, PackRow> =
         known.into_iter().filter(|pack| pack.id >= from).map(|pack| (pack.id, pack)).collect();
     let found = Arc::clone(packs).list(from).await?;
@@ -46,7 +47,7 @@ pub async fn recover(
         }
     }
     // Its file was deleted, and then the process ended.
-    for id in retired.into_iter().filter(|id| *id >= from && !found_ids.contains(id)) {
+    for id in retired.into_iter().filter(|id| !found_ids.contains(id)) {
         index.forget(id).await?;
     }
     Ok(last)

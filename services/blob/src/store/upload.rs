@@ -116,7 +116,7 @@ pub struct Shared {
 
 impl Shared {
     /// Whether content is taken in.
-    fn admit(&self) -> Result<(), WriteError> {
+    pub(super) fn admit(&self) -> Result<(), WriteError> {
         let counters = &self.counters;
         match self.gate.trouble().map(WriteError::from) {
             _ if self.packs.is_full() => {
@@ -190,20 +190,23 @@ impl Upload {
         if size != self.size {
             return Err(UploadError::WrongSize);
         }
-        let id = self.id;
-        let digest = match self.bulk.take() {
+        let (id, shared) = (self.id, Arc::clone(&self.shared));
+        let is_bulk = self.bulk.is_some();
+        let (digest, sent) = match self.bulk.take() {
             None => self.finish_small(digest).await?,
             Some(mut bulk) => {
                 let actual = expect(digest, bulk.end().await?)?;
                 let blob = Manifest::new(self.id, self.space, actual, bulk.take_chunks());
+                let sent = Instant::now();
                 bulk.list(List::Blob(blob)).await?;
-                actual
+                (actual, sent)
             }
         };
+        shared.counters.answered(is_bulk, sent.elapsed());
         Ok(Written { id, size, digest })
     }
 
-    async fn finish_small(mut self, digest: Option<Hash>) -> Result<Hash, UploadError> {
+    async fn finish_small(mut self, digest: Option<Hash>) -> Result<(Hash, Instant), UploadError> {
         let pieces = self.pieces.take();
         let mut hasher = Hasher::new();
         for piece in &pieces {
@@ -220,8 +223,7 @@ impl Upload {
         let blob = List::Blob(Manifest::new(self.id, self.space, digest, chunks));
         let sent = Instant::now();
         blob.send(shared.small_lane.clone(), Ticket::default(), chunk, self.memory).await?;
-        shared.counters.answered(false, sent.elapsed());
-        Ok(digest)
+        Ok((digest, sent))
     }
 
     /// Takes the way for large content from now on.

@@ -37,7 +37,10 @@ fn scan(bytes: Vec<u8>, salt: crate::domain::record::Salt, encoding: &Arc<Encodi
                 found.insert(blob.row.id.as_bytes().to_vec());
                 blob.row.manifest
             }
-            Found::Segment(row) => row.location,
+            Found::Segment(row) => {
+                found.insert(row.segment.upload.as_bytes().to_vec());
+                row.location
+            }
             Found::Locked(key) => panic!("{key} is no key that there ever was"),
         };
         let record = location.record();

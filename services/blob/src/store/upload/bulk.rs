@@ -1,7 +1,6 @@
 //! The way for large content: received, cut, hashed and appended at the same time.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use blake3::{Hash, Hasher};
 use bytes::Bytes;
@@ -148,13 +147,8 @@ impl Bulk {
     /// Puts a list of chunks behind all chunks that are on their way, or nothing, and says when everything up to there is
     /// durable and indexed.
     pub fn list(&self, list: List) -> impl Future<Output = Result<(), WriteError>> + use<> {
-        let (shared, ticket) = (Arc::clone(&self.shared), self.ticket.clone());
-        async move {
-            let sent = Instant::now();
-            list.send(shared.bulk_lane.clone(), ticket, None, None).await?;
-            shared.counters.answered(true, sent.elapsed());
-            Ok(())
-        }
+        let (lane, ticket) = (self.shared.bulk_lane.clone(), self.ticket.clone());
+        list.send(lane, ticket, None, None)
     }
 
     /// Sends the chunks that were cut down the lane.

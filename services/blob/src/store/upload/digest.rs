@@ -3,10 +3,11 @@
 use blake3::Hasher;
 use bytes::Bytes;
 use futures::StreamExt;
+use tokio::task::JoinError;
 
 use crate::domain::manifest::{Chunk, Part};
 use crate::store::download;
-use crate::store::reader::{ReadError, Reader, crashed};
+use crate::store::reader::{ReadError, Reader};
 
 /// Chunks that are best read with one call.
 pub const WINDOW: usize = 1024;
@@ -40,4 +41,9 @@ pub async fn update(reader: &Reader, hasher: Hasher, chunks: &[Chunk]) -> Result
     }
     let hasher = hashing.await.map_err(|error| crashed(&error))?;
     hash(hasher, batch).await.map_err(|error| crashed(&error))
+}
+
+fn crashed(error: &JoinError) -> ReadError {
+    tracing::error!(%error, "hashing ended early");
+    ReadError::Failed
 }

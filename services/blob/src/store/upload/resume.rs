@@ -22,7 +22,7 @@ use super::session::{LAST_EPOCH, Session, State, failed};
 use super::{List, Shared, UploadError, WriteError, Written, expect};
 use crate::domain::BlobId;
 use crate::domain::manifest::{Chunk, Manifest};
-use crate::domain::segment::Segment;
+use crate::domain::segment::{MAX_CHUNKS, Segment};
 use crate::store::Store;
 use crate::store::index::Index;
 use crate::store::lane::Ticket;
@@ -279,7 +279,8 @@ impl Writer {
         }
         self.end = end;
         self.bulk.push(data).await?;
-        if sum(self.bulk.chunks()) >= SEGMENT {
+        let chunks = self.bulk.chunks();
+        if sum(chunks) >= SEGMENT || chunks.len() >= MAX_CHUNKS / 2 {
             self.add_segment().await?;
         }
         Ok(())
