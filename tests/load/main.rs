@@ -3,14 +3,17 @@
 //! ```sh
 //! cargo run --release -p e2e --bin load
 //! cargo run --release -p e2e --bin load compat
+//! cargo run --release -p e2e --bin load blob
 //! ```
 //!
-//! With `compat` only the older APIs, as ratios to the native one; with `compat TEXT` those whose rows hold that text.
+//! With `compat` only the older APIs, as ratios to the native one; with `compat TEXT` those whose rows hold that text. With
+//! `blob` the blob service alone, over gRPC.
 //!
 //! Starts the server and a plain axum beside it, each as a process, and uses the same client on both. Every figure is the
 //! median of three rounds, in which the server and its yardstick take turns: on a shared machine only ratios mean much.
 
 mod baseline;
+mod blob;
 mod client;
 mod compat;
 #[path = "../compat/setup.rs"]
@@ -40,25 +43,36 @@ const SPAN: Duration = Duration::from_secs(4);
 const FILES: u64 = 1000;
 
 fn main() {
-    let mut older_only = false;
+    let mut part = None;
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         None => {}
-        Some("compat") => older_only = true,
+        Some("compat") => part = Some(Part::Compat),
+        Some("blob") => part = Some(Part::Blob),
         Some("baseline") => return baseline::serve(Path::new(&args.next().expect("a folder"))),
-        Some(other) => panic!("{other}? There is only compat"),
+        Some(other) => panic!("{other}? There are compat and blob"),
     }
     if cfg!(debug_assertions) {
         println!("not a release build: these figures mean nothing");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(run(older_only));
+    runtime.expect("a runtime").block_on(run(part));
 }
 
-async fn run(older_only: bool) {
+/// What to measure, if not everything about the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Compat,
+    Blob,
+}
+
+async fn run(part: Option<Part>) {
+    if part == Some(Part::Blob) {
+        return blob::run().await;
+    }
     // As it is shipped, but for limits on how often somebody may ask.
     let server = Server::start_with(Shape::OneProcess, setup::options()).await;
-    if older_only {
+    if part == Some(Part::Compat) {
         return compat::run(&server).await;
     }
     let alice = server.persona("load").await;

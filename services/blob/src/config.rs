@@ -225,7 +225,7 @@ pub struct UploadsConfig {
 impl Default for UploadsConfig {
     fn default() -> Self {
         Self {
-            memory: ByteSize::new(128 << 20),
+            memory: ByteSize::new(64 << 20),
             small_memory: ByteSize::new(32 << 20),
             idle_timeout: HumanDuration::from_secs(30),
             max_unfinished: 1000,

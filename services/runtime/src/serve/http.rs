@@ -6,7 +6,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::head_timer::HeadTimer;
-use crate::upstream::{CONNECTION_WINDOW, MAX_FRAME_SIZE, STREAM_WINDOW};
+use crate::upstream::{CONNECTION_WINDOW, MAX_FRAME_SIZE};
 
 /// What a listener is for. It decides the protocols and the limits inside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub enum Profile {
 
 /// Most bytes of a request head that are read (HTTP/1: 431 beyond).
 const HEAD_SIZE: usize = 64 << 10;
+
+/// HTTP/2 window of a stream of [`Profile::Grpc`]: what a caller may send before it is read. It lies in memory that no
+/// handler accounts for, once for each upload that has to wait, so it is no larger than a fast network needs.
+const UNREAD: u32 = 1 << 20;
 
 impl Profile {
     /// The protocols that are offered in TLS, the preferred first.
@@ -61,7 +65,7 @@ impl Profile {
                 .max_send_buf_size(256 << 10),
             Self::Grpc => builder
                 .max_concurrent_streams(256)
-                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_stream_window_size(UNREAD)
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_frame_size(MAX_FRAME_SIZE)
                 .max_send_buf_size(1 << 20),

@@ -124,10 +124,10 @@ impl DiskPacks {
         Ok(ids)
     }
 
-    fn read_at(&self, location: &Location) -> io::Result<Bytes> {
+    /// Reads as much as `bytes` has room for.
+    fn read_at(&self, location: &Location, mut bytes: Vec<u8>) -> io::Result<Bytes> {
         let file = self.file(location.pack)?;
         let len = usize::try_from(location.stored).map_err(io::Error::other)?;
-        let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
             let offset = location.position + bytes.len() as u64;
             match rustix::io::pread(&file, spare_capacity(&mut bytes), offset) {
@@ -200,6 +200,11 @@ fn options() -> OpenOptions {
     options
 }
 
+/// Room for a payload.
+fn room(location: &Location) -> Vec<u8> {
+    Vec::with_capacity(usize::try_from(location.stored).unwrap_or_default())
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
@@ -226,7 +231,10 @@ impl PackStore for DiskPacks {
     }
 
     fn read(self: Arc<Self>, location: Location, then: Then) {
-        tokio::task::spawn_blocking(move || then(self.read_at(&location)));
+        // Made on this thread, of which there are few: to an allocator that keeps memory by thread, what is freed elsewhere
+        // comes back only when its own thread asks again, and of threads that may block there are many.
+        let bytes = room(&location);
+        tokio::task::spawn_blocking(move || then(self.read_at(&location, bytes)));
     }
 
     fn read_now(&self, location: &Location) -> Option<Bytes> {
@@ -331,12 +339,12 @@ mod tests {
         let (id, file, _) = packs.create().unwrap();
         file.write_all_at(b"payload", pack::HEADER_LEN).unwrap();
         let location = Location { pack: id, position: pack::HEADER_LEN, stored: 7 };
-        assert_eq!(packs.read_at(&location).unwrap(), "payload");
+        assert_eq!(packs.read_at(&location, room(&location)).unwrap(), "payload");
         let mut open = Arc::clone(&packs).open(id).await.unwrap();
         for _ in 0..2 {
             Arc::clone(&packs).delete(id).await.unwrap();
         }
-        assert_eq!(packs.read_at(&location).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(packs.read_at(&location, room(&location)).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(packs.read_now(&location).is_none());
         let mut target = [0; 7];
         open.bytes.read_exact_at(&mut target, pack::HEADER_LEN).unwrap();
