@@ -1,10 +1,10 @@
 //! Packs as objects of S3 (AWS, Garage, Ceph and their like): `<prefix>/packs/<id>.pack`, the id in 16 hexadecimal digits.
 //!
 //! What comes together is one object, which is never changed. Several [stores](ObjectPacks) may share a bucket: an
-//! [id](ids) is taken by whoever first makes an object of that name, and its first digits are the time, so that a start has
+//! id is taken by whoever first makes an object of that name, and its first digits are the time, so that a start has
 //! only to look at what is about as new as the newest pack that the index knows, or newer.
 //!
-//! Every request has a time limit, every operation another one and three [tries](tries). What is under way at once is
+//! Every request has a time limit, every operation another one and three tries. What is under way at once is
 //! limited for reading and for writing apart.
 
 mod ids;
