@@ -83,8 +83,9 @@ pub(super) async fn insert_segments(tx: &mut Transaction, rows: &[&SegmentRow]) 
 }
 
 impl Index {
-    /// Adds those segments whose chunks are all there and sound; returns the uploads of the others. `added` are chunks that the
-    /// transaction has added.
+    /// Adds those segments whose chunks are all there and sound, and before which nobody has begun a newer epoch or added one at
+    /// the same offset, in whatever process; returns the uploads of the others. `added` are chunks that the transaction has
+    /// added.
     pub(super) async fn add_segments(
         &self,
         tx: &mut Transaction,
@@ -96,8 +97,15 @@ impl Index {
         let is_complete =
             |row: &&SegmentRow| row.segment.chunks.iter().all(|chunk| present.contains(&chunk.hash));
         let (complete, incomplete): (Vec<_>, Vec<_>) = rows.iter().partition(is_complete);
-        insert_segments(tx, &complete).await?;
-        Ok(incomplete.into_iter().map(|row| row.segment.upload).collect())
+        let mut refused: Vec<_> = incomplete.into_iter().map(|row| row.segment.upload).collect();
+        for row in complete {
+            if is_next(tx, &row.segment).await? {
+                insert_segments(tx, &[row]).await?;
+            } else {
+                refused.push(row.segment.upload);
+            }
+        }
+        Ok(refused)
     }
 
     /// How far an upload has come.
@@ -170,6 +178,35 @@ impl Index {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Whether a segment may be added now. Keeps others from adding to its upload until the transaction ends.
+async fn is_next(tx: &mut Transaction, segment: &Segment) -> Result<bool, Error> {
+    // An epoch begins once only, and it may be given up more often.
+    let begins = segment.chunks.is_empty() && segment.epoch < i64::MAX;
+    let text = if begins {
+        "INSERT INTO uploads (id, space, epoch, expires_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch WHERE uploads.epoch < excluded.epoch"
+    } else {
+        "INSERT INTO uploads (id, space, epoch, expires_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch WHERE uploads.epoch <= excluded.epoch"
+    };
+    let noted = sql(text)
+        .bind(segment.upload.to_string())
+        .bind(segment.space.to_string())
+        .bind(segment.epoch)
+        .bind(segment.expires_at)
+        .execute(&mut *tx)
+        .await?;
+    if noted == 0 || segment.chunks.is_empty() {
+        return Ok(noted > 0);
+    }
+    let there = sql("SELECT start FROM segments WHERE upload = $1 AND start = $2")
+        .bind(segment.upload.to_string())
+        .bind(number(segment.start)?)
+        .fetch_optional(&mut *tx)
+        .await?;
+    Ok(there.is_none())
 }
 
 async fn forget_segments(tx: &mut Transaction, upload: BlobId) -> Result<(), Error> {

@@ -84,7 +84,12 @@ impl Store {
     pub async fn write_at(&self, terms: Terms, epoch: i64, offset: u64) -> Result<Writer, UploadError> {
         let (shared, session) = (self.shared()?, self.open_session(&terms).await?);
         shared.admit()?;
-        let state = session.try_lock(self.index(), terms.id, epoch).await?;
+        let mut state = session.try_lock(self.index(), terms.id, epoch).await?;
+        if state.offset != offset {
+            // Another process may have written it.
+            state = session.reload(self.index(), terms.id, state).await?;
+            session.check(epoch)?;
+        }
         if state.offset != offset {
             return Err(UploadError::WrongOffset(state.offset));
         }
@@ -107,7 +112,10 @@ impl Store {
         let locked = if session.is_complete() {
             Err(UploadError::Complete)
         } else {
-            session.try_lock(self.index(), terms.id, epoch).await
+            match session.try_lock(self.index(), terms.id, epoch).await {
+                Ok(state) if state.offset != size => session.reload(self.index(), terms.id, state).await,
+                locked => locked,
+            }
         };
         let mut state = match locked {
             Err(UploadError::Complete) => {

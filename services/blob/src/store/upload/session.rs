@@ -133,9 +133,16 @@ impl Session {
         id: BlobId,
         epoch: i64,
     ) -> Result<OwnedMutexGuard<State>, UploadError> {
+        let newest = *self.epoch.borrow();
+        if epoch < newest {
+            self.check(epoch)?;
+        }
+        let mut state = Arc::clone(&self.state).try_lock_owned().map_err(|_| UploadError::Busy)?;
+        // Another process may have begun it.
+        state.is_uncertain |= epoch > newest;
+        let state = self.settle(index, id, state).await?;
         self.check(epoch)?;
-        let state = Arc::clone(&self.state).try_lock_owned().map_err(|_| UploadError::Busy)?;
-        self.settle(index, id, state).await
+        Ok(state)
     }
 
     /// For whoever has begun an epoch: waits until those before have stopped.
@@ -145,6 +152,17 @@ impl Session {
         id: BlobId,
     ) -> Result<OwnedMutexGuard<State>, UploadError> {
         let state = Arc::clone(&self.state).lock_owned().await;
+        self.settle(index, id, state).await
+    }
+
+    /// As if a write had ended without an answer: reads again from the index how far the upload has come.
+    pub async fn reload(
+        &self,
+        index: &Index,
+        id: BlobId,
+        mut state: OwnedMutexGuard<State>,
+    ) -> Result<OwnedMutexGuard<State>, UploadError> {
+        state.is_uncertain = true;
         self.settle(index, id, state).await
     }
 
@@ -158,6 +176,14 @@ impl Session {
             let epoch = state.load(index, id).await.map_err(|error| failed(&error))?;
             self.offset.store(state.offset, Ordering::Release);
             self.is_known.store(epoch.is_some(), Ordering::Release);
+            self.epoch.send_if_modified(|newest| {
+                let is_newer = epoch.is_some_and(|epoch| epoch > *newest);
+                *newest = epoch.unwrap_or(*newest).max(*newest);
+                is_newer
+            });
+            if index.blob(id).await.map_err(|error| failed(&error))?.is_some() {
+                self.complete();
+            }
         }
         // Whoever had the lock before may have finished it.
         if self.is_complete() { Err(UploadError::Complete) } else { Ok(state) }

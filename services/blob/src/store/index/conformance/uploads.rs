@@ -26,9 +26,7 @@ async fn segments_make_a_chain_of_which_the_latest_count() {
         let engine = database.dialect();
         let (first, second) = (BlobId::new(1_000), BlobId::new(2_000));
         index.add(&chunks_only(&[1, 2, 5, 6, 7, 9].map(part))).await.unwrap();
-        let add = async |segments| {
-            assert!(index.add(&Rows { segments, ..Rows::default() }).await.unwrap().is_empty());
-        };
+        let add = async |segments| index.replay(&Rows { segments, ..Rows::default() }).await.unwrap();
         assert_eq!(sizes(&index, first).await, (None, vec![]), "{engine:?}");
         add(vec![segment(first, 2, 0, &[])]).await;
         assert_eq!(sizes(&index, first).await, (Some(2), vec![]));
@@ -94,5 +92,32 @@ async fn an_upload_needs_its_chunks_as_a_blob_does() {
         assert_eq!(collect().await, 1, "{engine:?}: that of the upload that was not finished");
         assert_eq!(index.known(&[1, 2, 3].map(|size| part(size).hash)).await.unwrap().len(), 2);
         assert!(index.blob(finished).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn of_two_who_add_the_same_one_is_refused() {
+    for (database, index) in indexes().await {
+        let engine = database.dialect();
+        let upload = BlobId::new(1);
+        index.add(&chunks_only(&[1, 2, 3].map(part))).await.unwrap();
+        let is_added = async |segment| {
+            let rows = Rows { segments: vec![segment], ..Rows::default() };
+            index.add(&rows).await.unwrap().is_empty()
+        };
+        for (segment, expected) in [
+            (segment(upload, 1, 0, &[1]), true),
+            (segment(upload, 1, 0, &[2]), false),
+            (segment(upload, 2, 1, &[]), true),
+            (segment(upload, 2, 1, &[]), false),
+            (segment(upload, 1, 1, &[2]), false),
+            (segment(upload, 2, 1, &[2]), true),
+            (segment(upload, i64::MAX, 3, &[]), true),
+            (segment(upload, i64::MAX, 3, &[]), true),
+            (segment(upload, 2, 3, &[3]), false),
+        ] {
+            assert_eq!(is_added(segment.clone()).await, expected, "{engine:?}: {segment:?}");
+        }
+        assert_eq!(sizes(&index, upload).await, (Some(i64::MAX), vec![1, 2]), "{engine:?}");
     }
 }
