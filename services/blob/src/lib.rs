@@ -29,7 +29,7 @@
 //! * A byte of an unverified chunk in an answer; an answer that is short and looks complete.
 //! * A change of what was flushed. Packs only grow until they are deleted as a whole, and the index can always be made again
 //!   from them.
-//! * The deletion of what metadata says is in use, or of anything without asking it twice: see [`jobs`].
+//! * The deletion of what metadata says is in use, or of anything without asking it twice: see `jobs`.
 
 mod config;
 pub mod domain;

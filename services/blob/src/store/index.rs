@@ -8,8 +8,8 @@
 //! Chunks are shared, so a blob may be added while a chunk of it, last used by a blob that is gone, is being deleted. What
 //! must not be is a blob in the index whose chunk is not. Either side decides within one transaction:
 //!
-//! * Who adds a blob ([`write`]) looks each of its chunks up, and adds it only when all are there and sound.
-//! * Who deletes a chunk ([`collect`]) looks for blobs that need it, and deletes it only when there is none.
+//! * Who adds a blob (`write`) looks each of its chunks up, and adds it only when all are there and sound.
+//! * Who deletes a chunk (`collect`) looks for blobs that need it, and deletes it only when there is none.
 //!
 //! On SQLite transactions that write run one after the other, and there is no more to it. On PostgreSQL they run side by side
 //! at READ COMMITTED, where each statement sees what was committed before it began, and neither would see the other. So both

@@ -91,11 +91,11 @@ impl Index {
         rows.iter().map(|row| blob_id(&row.get::<String>(0)?)).collect()
     }
 
-    /// How many rows point into a pack. Those of segments do not follow records: they are gone when their upload has ended.
+    /// How many rows of chunks and blobs point into a pack. Those of segments do not count: they follow no record, and are gone
+    /// when their upload has ended.
     pub async fn rows_in(&self, pack: PackId) -> Result<u64, Error> {
         let row = sql("SELECT CAST((SELECT COUNT(*) FROM chunks WHERE pack = $1) \
-             + (SELECT COUNT(*) FROM blobs WHERE pack = $1) \
-             + (SELECT COUNT(*) FROM segments WHERE pack = $1) AS BIGINT)")
+             + (SELECT COUNT(*) FROM blobs WHERE pack = $1) AS BIGINT)")
         .bind(pack.0)
         .fetch_one(&self.database)
         .await?;
