@@ -180,7 +180,7 @@ async fn payloads_cannot_change_places() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_compressed_takes_less_room() {
-    let mut home = home(&[]);
+    let home = home(&[]);
     let store = home.open().await;
     let mut blobs = Vec::new();
     for (seed, len) in [(1, 5000), (2, 200_000), (3, 5 << 20)] {
