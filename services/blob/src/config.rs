@@ -138,11 +138,19 @@ pub struct GrantsConfig {
 }
 
 /// `[blob.encryption]`: what stands in packs is encrypted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EncryptionConfig {
+    /// Whether anything is encrypted from now on. If not, the keys are for what is encrypted already.
+    pub enabled: bool,
     /// Files with keys (64 hexadecimal digits each). The first encrypts, all decrypt; without any, nothing is encrypted.
     pub key_files: Vec<PathBuf>,
+}
+
+impl Default for EncryptionConfig {
+    fn default() -> Self {
+        Self { enabled: true, key_files: Vec::new() }
+    }
 }
 
 /// Where packs are kept.

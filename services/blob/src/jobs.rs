@@ -176,6 +176,9 @@ pub(crate) async fn compact(store: &Store, compactor: &Compactor, clock: &Clock)
                 Counters::add(&store.counters().copied_bytes, copied);
             }
             Outcome::Waiting => {}
+            Outcome::Locked(key) => {
+                tracing::error!(pack = %pack.id, %key, "a pack cannot be rewritten: its key is missing from blob.encryption.key_files");
+            }
             Outcome::Quarantined => {
                 tracing::error!(pack = %pack.id, "a pack holds damaged records that are wanted; it is kept as it is");
                 Counters::add(&store.counters().quarantined_packs, 1);
@@ -184,6 +187,7 @@ pub(crate) async fn compact(store: &Store, compactor: &Compactor, clock: &Clock)
         if !index.renew(&lease, clock.now().saturating_add(LEASE)).await? {
             return Ok(());
         }
+        compactor.sweep(clock.now()).await?;
     }
     compactor.sweep(clock.now()).await?;
     Ok(give_back(store, &lease).await?)

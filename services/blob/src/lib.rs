@@ -171,7 +171,9 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
 fn store_settings(config: &Config, data_dir: &Path) -> Result<Settings, StartError> {
     let encryption =
         config.encryption.key_files.iter().map(|file| key(file)).collect::<Result<Vec<_>, _>>()?;
-    Ok(config.store(pack_settings(config, data_dir)?, Keys::new(&encryption)))
+    let keys = Keys::new(&encryption);
+    let keys = if config.encryption.enabled { keys } else { keys.only_decrypting() };
+    Ok(config.store(pack_settings(config, data_dir)?, keys))
 }
 
 fn keys(config: &GrantsConfig) -> Result<KeyRing, StartError> {

@@ -6,6 +6,7 @@ mod batch;
 mod collection;
 mod delta;
 mod resume;
+mod rotation;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;

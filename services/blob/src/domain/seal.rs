@@ -78,9 +78,13 @@ pub enum OpenError {
     Damaged,
 }
 
-/// Keys that payloads are encrypted with. The first one encrypts, all decrypt.
+/// Keys that payloads are encrypted with. The first one encrypts, if any does; all decrypt.
 #[derive(Debug, Default)]
-pub struct Keys(Vec<Key>);
+pub struct Keys {
+    all: Vec<Key>,
+    /// Nothing is encrypted any more.
+    is_over: bool,
+}
 
 impl Keys {
     /// These keys; none when payloads are not to be encrypted.
@@ -90,19 +94,29 @@ impl Keys {
             let id = *blake3::derive_key(ID_CONTEXT, key).first_chunk().unwrap_or(&[0; ID_LEN]);
             Key { id: KeyId(id), derived: blake3::derive_key(KEY_CONTEXT, key) }
         };
-        Self(keys.iter().map(key).collect())
+        Self { all: keys.iter().map(key).collect(), is_over: false }
+    }
+
+    /// These keys, of which none encrypts.
+    #[must_use]
+    pub fn only_decrypting(self) -> Self {
+        Self { is_over: true, ..self }
+    }
+
+    fn first(&self) -> Option<&Key> {
+        self.all.first().filter(|_| !self.is_over)
     }
 
     /// The key that encrypts, if there is one.
     #[must_use]
     pub fn current(&self) -> Option<KeyId> {
-        self.0.first().map(|key| key.id)
+        self.first().map(|key| key.id)
     }
 
     /// `pieces`, which are `header.stored` bytes together before encryption, as they are to be stored; `None` when there is no
     /// key. `header` has the codec of what will be stored.
     pub fn seal(&self, header: &Header, pieces: &[Bytes]) -> Result<Option<Vec<u8>>, SealError> {
-        let Some(key) = self.0.first() else { return Ok(None) };
+        let Some(key) = self.first() else { return Ok(None) };
         let mut salt = [0; SALT_LEN];
         getrandom::fill(&mut salt).map_err(|_| SealError)?;
         let len = pieces.iter().map(Bytes::len).sum::<usize>();
@@ -122,7 +136,7 @@ impl Keys {
     pub fn open(&self, header: &Header, stored: Bytes) -> Result<Bytes, OpenError> {
         let damaged = OpenError::Damaged;
         let (id, salt) = split(&stored, header).ok_or(damaged)?;
-        let key = self.0.iter().find(|key| key.id == id).ok_or(OpenError::KeyMissing(id))?;
+        let key = self.all.iter().find(|key| key.id == id).ok_or(OpenError::KeyMissing(id))?;
         let cipher = cipher(key, &salt).ok_or(damaged)?;
         let mut bytes = stored.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         let mut content = bytes.split_off(PREFIX_LEN.min(bytes.len()));

@@ -1,4 +1,5 @@
-//! Compaction: what is still wanted of packs that are mostly dead moves into new packs, and the old files go.
+//! Compaction: what is still wanted of packs that are mostly dead, or [not encrypted](encryption) as they would be today, moves
+//! into new packs, and the old files go.
 //!
 //! ```text
 //! records that rows point at ──read, verified──▶ lane ──durable──▶ rows follow
@@ -9,19 +10,25 @@
 //! pointing at sound bytes. A pack is retired in a transaction in which no row points into it, and only once nothing is
 //! written to it any more. Stopped anywhere, nothing is lost: copies that no row follows are dead bytes of the new pack.
 //!
-//! A pack with a damaged record that is still wanted is not emptied: it goes into quarantine and stays as it is.
+//! A pack with a damaged record that is still wanted is not emptied: it goes into quarantine and stays as it is. One that is
+//! encrypted with a key which is not here stays as it is, too.
+
+mod encryption;
 
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use self::encryption::Encryption;
 use crate::config::{CompactionConfig, micros};
 use crate::domain::manifest::Manifest;
 use crate::domain::payload::Encoding;
 use crate::domain::record::Kind;
+use crate::domain::seal::KeyId;
 use crate::store::Store;
 use crate::store::index::{self, PackRow};
 use crate::store::lane::{Entry, NewChunk, Reply, Ticket, WriteError};
@@ -46,6 +53,9 @@ pub enum CompactError {
     /// The copies cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// It is encrypted with a key that is not here.
+    #[error("the key {0} is missing")]
+    KeyMissing(KeyId),
 }
 
 /// What became of a pack.
@@ -58,6 +68,8 @@ pub enum Outcome {
     },
     /// It holds something damaged that is still wanted.
     Quarantined,
+    /// It is encrypted with a key that is not here. It is left alone until the next start.
+    Locked(KeyId),
     /// There is nothing left in it to copy, but something else needs it for now.
     Waiting,
 }
@@ -71,28 +83,55 @@ pub struct Compactor {
     rate: u64,
     /// How long a retired pack is kept for readers who know where things stood, in microseconds.
     delay: i64,
+    encryption: Encryption,
+    /// Whether it was said that all packs are encrypted as configured.
+    has_told: AtomicBool,
 }
 
 impl Compactor {
     /// As configured.
     pub fn new(store: Arc<Store>, config: &CompactionConfig) -> Self {
         let (dead_share, rate) = (u64::from(config.dead_share), config.rate.get().max(1));
-        Self { store, dead_share, rate, delay: micros(config.delay) }
+        let encryption = Encryption::new(Arc::clone(&store));
+        let has_told = AtomicBool::new(false);
+        Self { store, dead_share, rate, delay: micros(config.delay), encryption, has_told }
     }
 
-    /// The packs that are worth it.
+    /// The packs that are worth it: first those that give room back, then some of those that are not encrypted as they would
+    /// be today. Without room these have to wait, since the old ones stay for a while.
     pub async fn candidates(&self) -> Result<Vec<PackRow>, CompactError> {
         let index = self.store.reader().index();
         let packs = index.packs().await?;
         let quarantined: HashSet<PackId> = index.quarantined_packs().await?.into_iter().collect();
         let live = index.live_bytes().await?;
+        self.encryption.retain(&packs.iter().map(|pack| pack.id).collect());
         let is_worth_it = |pack: &PackRow| {
             let size = pack.indexed_to.saturating_sub(HEADER_LEN);
             let live = live.get(&pack.id).copied().unwrap_or_default();
             let dead = size.saturating_sub(live);
-            live == 0 || (!quarantined.contains(&pack.id) && dead * 100 >= size * self.dead_share)
+            let is_kept = quarantined.contains(&pack.id) || self.encryption.is_locked(pack.id);
+            live == 0 || (!is_kept && dead * 100 >= size * self.dead_share)
         };
-        Ok(packs.into_iter().filter(|pack| self.store.is_sealed(pack.id)).filter(is_worth_it).collect())
+        let sealed = packs.into_iter().filter(|pack| self.store.is_sealed(pack.id));
+        let (mut candidates, others): (Vec<_>, Vec<_>) = sealed.partition(is_worth_it);
+        if self.store.packs().is_full() {
+            return Ok(candidates);
+        }
+        let others = others.into_iter().filter(|pack| !quarantined.contains(&pack.id));
+        let chosen = self.encryption.choose(others).await?;
+        candidates.extend(chosen.packs);
+        let is_over = candidates.is_empty() && !chosen.has_more && !self.encryption.has_locked();
+        if is_over && quarantined.is_empty() && index.retired_packs().await?.is_empty() {
+            self.tell();
+        }
+        Ok(candidates)
+    }
+
+    /// Says, once, that no pack needs an older key, or any when none is configured.
+    fn tell(&self) {
+        if !self.has_told.swap(true, Ordering::Relaxed) {
+            tracing::info!("all packs are encrypted as configured");
+        }
     }
 
     /// Empties a pack and retires it.
@@ -100,7 +139,13 @@ impl Compactor {
         let index = self.store.reader().index();
         let mut copied = 0;
         if index.rows_in(pack.id).await? > 0 {
-            copied = self.empty(pack).await?;
+            copied = match self.empty(pack).await {
+                Err(CompactError::KeyMissing(key)) => {
+                    self.encryption.lock(pack.id);
+                    return Ok(Outcome::Locked(key));
+                }
+                emptied => emptied?,
+            };
         }
         if index.retire(pack.id, now).await? {
             return Ok(Outcome::Retired { copied });
@@ -204,7 +249,7 @@ enum Record {
 type Batch = (Scanner, Vec<(Location, Record)>, bool);
 
 /// The next sound records, and whether they are the last.
-fn read_batch(mut scanner: Scanner, encoding: &Encoding) -> io::Result<Batch> {
+fn read_batch(mut scanner: Scanner, encoding: &Encoding) -> Result<Batch, CompactError> {
     let mut records = Vec::new();
     let mut bytes = 0;
     while bytes < BATCH_BYTES && records.len() < BATCH_RECORDS {
@@ -225,7 +270,7 @@ fn read_batch(mut scanner: Scanner, encoding: &Encoding) -> io::Result<Batch> {
             }
             // They do not move: the pack waits until their upload has ended.
             Found::Segment(_) => {}
-            Found::Locked(key) => return Err(io::Error::other(format!("the key {key} is missing"))),
+            Found::Locked(key) => return Err(CompactError::KeyMissing(key)),
         }
     }
     Ok((scanner, records, false))
