@@ -24,7 +24,7 @@ use tonic_reflection::pb::v1::{
 };
 
 /// Methods that need no access token: they are how one gets there, or have a proof of their own.
-const PUBLIC: [&str; 13] = [
+const PUBLIC: [&str; 22] = [
     "/holdall.auth.v1.AccountService/Register",
     "/holdall.auth.v1.SessionService/CreateSession",
     "/holdall.auth.v1.SessionService/ExchangeSession",
@@ -38,6 +38,15 @@ const PUBLIC: [&str; 13] = [
     "/holdall.metadata.v1.RootsService/CheckLive",
     "/holdall.blob.v1.BlobService/Write",
     "/holdall.blob.v1.BlobService/Read",
+    "/holdall.blob.v1.BlobService/WriteBatch",
+    "/holdall.blob.v1.BlobService/StartUpload",
+    "/holdall.blob.v1.BlobService/GetUpload",
+    "/holdall.blob.v1.BlobService/TakeOverUpload",
+    "/holdall.blob.v1.BlobService/WriteAt",
+    "/holdall.blob.v1.BlobService/FinishUpload",
+    "/holdall.blob.v1.BlobService/AbortUpload",
+    "/holdall.blob.v1.BlobService/GetChunking",
+    "/holdall.blob.v1.BlobService/WriteDelta",
 ];
 
 /// Messages as bytes, for calling any method.

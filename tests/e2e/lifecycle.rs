@@ -282,9 +282,14 @@ async fn whoever_stalls_is_cut_off() {
         within(limit, "cutting off an idle connection", idle),
         within(limit, "cutting off half a body", half_a_body),
     );
+    // On new connections: the server is about to close the idle ones that the client still has.
+    let alice = alice.reconnected();
     alice.get("/fs/stalled").send().await.problem(404, "not_found");
-    eventually("no reservation is left", async || (alice.space().await.reserved_bytes == 0).then_some(()))
-        .await;
+    eventually("no reservation is left", async || {
+        let space: Value = alice.get("/space").send().await.expect(200).json();
+        (space["reserved_bytes"] == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
