@@ -26,7 +26,6 @@ use crate::{Figures, LARGE, MIB, ROUNDS, SMALL, SPAN, baseline, freshen, mib_per
 
 const MESSAGE: usize = 256 << 10;
 const CALLERS: usize = 64;
-const KEY: [u8; 32] = [0xa5; 32];
 
 /// The process, and the key that it shares with this one.
 struct Blob {
@@ -40,7 +39,9 @@ impl Blob {
         let key = folder.join("key");
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key).expect("a new folder");
-        writeln!(file, "{}", hex::encode(KEY)).expect("the disk has room");
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).expect("the system has random bytes");
+        writeln!(file, "{}", hex::encode(secret)).expect("the disk has room");
         // As it is shipped.
         let process = Command::new("holdall-blob")
             .arg("--listen")
@@ -50,7 +51,7 @@ impl Blob {
             .env("HOLDALL_BLOB__GRANTS__KEY_FILES", &format!("[{key:?}]"))
             .start();
         let url = process.address().await;
-        Self { process, url, keys: KeyRing::new(&KEY) }
+        Self { process, url, keys: KeyRing::new(&secret) }
     }
 
     /// A connection of its own, with room for whole messages: the same that the gateway makes.
