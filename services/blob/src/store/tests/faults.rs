@@ -48,6 +48,8 @@ async fn what_passes_is_not_noticed() {
     let mut blobs = Vec::new();
     let faults = [
         (PUT, Fault::SlowDown, 2),
+        (PUT, Fault::LoseAnswer, 1),
+        (PUT, Fault::LoseAnswer, 2),
         (PUT, Fault::Hang, 1),
         (GET, Fault::SlowDown, 2),
         (GET, Fault::Cut, 2),

@@ -58,20 +58,26 @@ impl ObjectPacks {
     /// Makes an object that is not there yet, and starts with `header`, which no other object does.
     async fn create(&self, path: &Path, header: &Bytes, payload: PutPayload) -> io::Result<()> {
         let len = payload.content_length() as u64;
-        let request = || {
+        let put = || {
             let payload = payload.clone();
             async move {
                 let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
                 match self.client.put_opts(path, payload, options).await {
-                    // An earlier try may have done it without our hearing of it.
-                    Err(error @ object_store::Error::AlreadyExists { .. }) => {
-                        if self.is(path, header, len).await? { Ok(()) } else { Err(error) }
-                    }
-                    result => result.map(drop),
+                    Ok(_) => Ok(true),
+                    Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                    Err(error) => Err(error),
                 }
             }
         };
-        self.tries.run("put", request).await
+        if self.tries.run("put", put).await? {
+            return Ok(());
+        }
+        // An earlier try may have done it without our hearing of it. The question has tries of its own: servers that refuse a
+        // body unread close the connection, on which the question may have been sent already.
+        if self.tries.run("check", || self.is(path, header, len)).await? {
+            return Ok(());
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Whether the object is `len` bytes long and starts with `header`.
@@ -79,7 +85,7 @@ impl ObjectPacks {
         match self.client.head(path).await {
             Ok(meta) if meta.size == len => Ok(self.client.get_range(path, 0..HEADER_LEN).await? == *header),
             Ok(_) => Ok(false),
-            // It was refused because of an attempt that has not ended: to be tried again.
+            // It was refused because of an attempt that has not ended: to be asked again.
             Err(error @ object_store::Error::NotFound { .. }) => {
                 Err(object_store::Error::Generic { store: "S3", source: Box::new(error) })
             }
