@@ -123,6 +123,7 @@ fn of_reason(reason: Reason) -> Code {
         | Reason::UploadFenced
         | Reason::UploadBusy
         | Reason::UploadComplete
+        | Reason::JobDisabled
         | Reason::OffsetMismatch => Code::PreconditionFailed,
         Reason::InvalidName => Code::InvalidName,
         Reason::InvalidPath => Code::InvalidPath,

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::auth::v1::Delegation;
-use crate::blob::v1::{ReadGrant, Receipt, RootsGrant, UploadHandle, WriteGrant};
+use crate::blob::v1::{AdminGrant, ReadGrant, Receipt, RootsGrant, UploadHandle, WriteGrant};
 
 const FORMAT: u8 = 1;
 const KEY_ID_LEN: usize = 4;
@@ -49,6 +49,8 @@ pub enum Kind {
     Delegation,
     /// [`RootsGrant`].
     RootsGrant,
+    /// [`AdminGrant`].
+    AdminGrant,
 }
 
 impl Kind {
@@ -61,6 +63,7 @@ impl Kind {
             Self::UploadHandle => "holdall.blob.v1.UploadHandle 2026-11 mac",
             Self::Delegation => "holdall.auth.v1.Delegation 2026-11 mac",
             Self::RootsGrant => "holdall.blob.v1.RootsGrant 2026-11 mac",
+            Self::AdminGrant => "holdall.blob.v1.AdminGrant 2026-11 mac",
         }
     }
 }
@@ -115,6 +118,13 @@ impl Sealed for RootsGrant {
     }
 }
 
+impl Sealed for AdminGrant {
+    const KIND: Kind = Kind::AdminGrant;
+    fn expires_at_us(&self) -> i64 {
+        self.expires_at_us
+    }
+}
+
 /// Why a sealed message was not accepted. Clients learn only that it was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
@@ -141,6 +151,7 @@ struct MacKeys {
     upload_handle: [u8; 32],
     delegation: [u8; 32],
     roots_grant: [u8; 32],
+    admin_grant: [u8; 32],
 }
 
 impl MacKeys {
@@ -153,6 +164,7 @@ impl MacKeys {
             upload_handle: of(Kind::UploadHandle),
             delegation: of(Kind::Delegation),
             roots_grant: of(Kind::RootsGrant),
+            admin_grant: of(Kind::AdminGrant),
         }
     }
 
@@ -164,6 +176,7 @@ impl MacKeys {
             Kind::UploadHandle => &self.upload_handle,
             Kind::Delegation => &self.delegation,
             Kind::RootsGrant => &self.roots_grant,
+            Kind::AdminGrant => &self.admin_grant,
         }
     }
 }
@@ -283,6 +296,9 @@ mod tests {
         let sealed = ring.seal(&Receipt { expires_at_us: 10, ..Receipt::default() });
         assert_eq!(ring.open::<ReadGrant>(&sealed, 0), Err(GrantError::Forged));
         assert_eq!(ring.open::<WriteGrant>(&sealed, 0), Err(GrantError::Forged));
+        // What blob shows metadata is not what an administrator shows blob.
+        let roots = ring.seal(&RootsGrant { expires_at_us: 10 });
+        assert_eq!(ring.open::<AdminGrant>(&roots, 0), Err(GrantError::Forged));
         assert!(ring.open::<Receipt>(&sealed, 0).is_ok());
     }
 

@@ -5,9 +5,11 @@ use harness::{Service, Shape, grpc, shared};
 use holdall_proto::{
     FILE_DESCRIPTOR_SET,
     blob::v1::{
-        ReadRequest, WriteFinish, WriteHeader, WriteRequest, blob_service_client::BlobServiceClient,
-        write_request::Part,
+        JobKind, ListJobsRequest, ReadRequest, StartJobRequest, StopJobRequest, WatchJobsRequest,
+        WriteFinish, WriteHeader, WriteRequest, admin_service_client as blob,
+        blob_service_client::BlobServiceClient, write_request::Part,
     },
+    metadata::v1::{CreateAdminGrantRequest, admin_service_client as metadata},
 };
 use tonic::{
     Code, Request, Status,
@@ -24,7 +26,7 @@ use tonic_reflection::pb::v1::{
 };
 
 /// Methods that need no access token: they are how one gets there, or have a proof of their own.
-const PUBLIC: [&str; 22] = [
+const PUBLIC: [&str; 26] = [
     "/holdall.auth.v1.AccountService/Register",
     "/holdall.auth.v1.SessionService/CreateSession",
     "/holdall.auth.v1.SessionService/ExchangeSession",
@@ -47,6 +49,10 @@ const PUBLIC: [&str; 22] = [
     "/holdall.blob.v1.BlobService/AbortUpload",
     "/holdall.blob.v1.BlobService/GetChunking",
     "/holdall.blob.v1.BlobService/WriteDelta",
+    "/holdall.blob.v1.AdminService/ListJobs",
+    "/holdall.blob.v1.AdminService/StartJob",
+    "/holdall.blob.v1.AdminService/StopJob",
+    "/holdall.blob.v1.AdminService/WatchJobs",
 ];
 
 /// Messages as bytes, for calling any method.
@@ -202,6 +208,31 @@ async fn blob_wants_a_grant() {
         let write = tokio_stream::iter(write.map(|part| WriteRequest { part: Some(part) }));
         let result = blob.write(grpc::signed(&token, write)).await;
         grpc::refused(result, Code::Unauthenticated, "GRANT_INVALID");
+    }
+}
+
+#[tokio::test]
+async fn a_member_is_no_administrator() {
+    let server = shared(Shape::FourProcesses).await;
+    let _log = server.log_on_failure();
+    let token = server.persona("alice").await.access_token().await;
+    let mut metadata =
+        metadata::AdminServiceClient::new(grpc::connect(server.address(Service::Metadata)).await);
+    let asked = metadata.create_admin_grant(grpc::signed(&token, CreateAdminGrantRequest {})).await;
+    grpc::refused(asked, Code::PermissionDenied, "FORBIDDEN");
+
+    let mut blob = blob::AdminServiceClient::new(grpc::connect(server.address(Service::Blob)).await);
+    let kind = JobKind::Scrub.into();
+    for grant in [Bytes::new(), Bytes::from(token.clone())] {
+        let invalid = (Code::Unauthenticated, "GRANT_INVALID");
+        let list = grpc::signed(&token, ListJobsRequest { grant: grant.clone() });
+        grpc::refused(blob.list_jobs(list).await, invalid.0, invalid.1);
+        let start = grpc::signed(&token, StartJobRequest { grant: grant.clone(), kind });
+        grpc::refused(blob.start_job(start).await, invalid.0, invalid.1);
+        let stop = grpc::signed(&token, StopJobRequest { grant: grant.clone(), kind });
+        grpc::refused(blob.stop_job(stop).await, invalid.0, invalid.1);
+        let watch = grpc::signed(&token, WatchJobsRequest { grant });
+        grpc::refused(blob.watch_jobs(watch).await, invalid.0, invalid.1);
     }
 }
 

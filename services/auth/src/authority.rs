@@ -24,7 +24,7 @@ use crate::password::{Credential, Expected, Hasher, Verdict};
 use crate::store::{Store, StoredAccount};
 
 pub use accounts::{Form, Registration};
-pub use delegation::{ActFor, Acting, DELEGATED};
+pub use delegation::{ActFor, Acting};
 pub use sessions::{Exchanged, SignIn, SignedIn};
 
 /// Sessions whose exchange is remembered, and for how long after its last use.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use holdall_proto::auth::v1 as wire;
 use holdall_proto::timestamp;
-use holdall_runtime::token::VerifyingKey;
+use holdall_runtime::token::{DELEGATED, VerifyingKey};
 
-use crate::authority::{ActFor, Caller, DELEGATED, Form};
+use crate::authority::{ActFor, Caller, Form};
 use crate::domain::{
     AccessToken, Account, AccountId, Email, Error, HandleForm, Kind, Role, Rule, Session, SessionId,
 };

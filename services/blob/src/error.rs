@@ -34,6 +34,9 @@ pub enum Error {
     /// The stream of a write stood still.
     #[error("nothing was sent for too long")]
     Idle,
+    /// The job is switched off.
+    #[error("this job is switched off")]
+    JobDisabled,
     /// There is no such blob.
     #[error("there is no such blob")]
     NotFound,
@@ -69,6 +72,7 @@ impl Error {
             Self::Write(UploadError::TooMany) => (Code::ResourceExhausted, Reason::TooManyUploads),
             Self::Write(UploadError::Overloaded) => (Code::Unavailable, Reason::Overloaded),
             Self::Write(UploadError::Unknown) | Self::NotFound => (Code::NotFound, Reason::NotFound),
+            Self::JobDisabled => (Code::FailedPrecondition, Reason::JobDisabled),
             Self::Range => (Code::OutOfRange, Reason::RangeNotSatisfiable),
             Self::Read(ReadError::Corrupt) | Self::Write(UploadError::Read(ReadError::Corrupt)) => {
                 (Code::DataLoss, Reason::Corrupt)

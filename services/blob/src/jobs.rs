@@ -3,9 +3,12 @@
 //! Each job is run by one process at a time, which holds a [lease](crate::store::index::Lease) on it and notes how far it is.
 //! Every step is a transaction, or does nothing that counts before one: a job may be dropped anywhere, and two that run it
 //! at once only waste work.
+//!
+//! Jobs can be [watched, started and stopped](control). One that is stopped ends at its next safe point and gives its lease back.
 
 pub mod collect;
 pub mod compact;
+pub mod control;
 pub mod roots;
 pub mod scrub;
 
@@ -20,8 +23,9 @@ use holdall_runtime::clock::Clock;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::collect::{Collector, Progress, Walk};
+use self::collect::{Collector, Walk};
 use self::compact::{CompactError, Compactor, Outcome};
+use self::control::{Board, Control, Kind, Progress, Turn};
 use self::roots::{Roots, RootsError};
 use self::scrub::{Place, ScrubError};
 use crate::config::{CollectionConfig, CompactionConfig, ScrubConfig, micros};
@@ -43,14 +47,20 @@ const SCRUB_CYCLE: u64 = 30 * 24 * 3600;
 /// Jobs that run until they are stopped.
 #[derive(Debug)]
 pub struct Jobs {
+    board: Board,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Jobs {
-    /// None yet.
-    pub fn new(stop: CancellationToken) -> Self {
-        Self { stop, tasks: Vec::new() }
+    /// None yet. They are seen and told what to do on `board`, which ends with them.
+    pub fn new(board: Board, stop: CancellationToken) -> Self {
+        let (end, stopped) = (board.end().clone(), stop.clone());
+        let ending = tokio::spawn(async move {
+            stopped.cancelled().await;
+            end.cancel();
+        });
+        Self { board, stop, tasks: vec![ending] }
     }
 
     /// Starts collecting, asking `roots`.
@@ -62,10 +72,13 @@ impl Jobs {
         clock: Clock,
     ) {
         let collector = Collector::new(store.reader().index().clone(), roots, micros(config.grace));
+        let mut control = self.board.control(Kind::Collect);
         let passes = async move {
             loop {
-                tokio::time::sleep(INTERVAL).await;
-                if let Err(error) = collect(&store, &collector, &clock).await {
+                let turn = control.turn(INTERVAL).await;
+                let result = collect(&store, &collector, &control, turn, &clock).await;
+                control.result(&result);
+                if let Err(error) = result {
                     tracing::warn!(error = &error as &dyn std::error::Error, "collecting stops for now");
                 }
             }
@@ -76,10 +89,13 @@ impl Jobs {
     /// Starts compacting.
     pub fn compact(&mut self, store: Arc<Store>, config: &CompactionConfig, clock: Clock) {
         let compactor = Compactor::new(Arc::clone(&store), config);
+        let mut control = self.board.control(Kind::Compact);
         let passes = async move {
             loop {
-                tokio::time::sleep(INTERVAL).await;
-                if let Err(error) = compact(&store, &compactor, &clock).await {
+                control.turn(INTERVAL).await;
+                let result = compact(&store, &compactor, &control, &clock).await;
+                control.result(&result);
+                if let Err(error) = result {
                     tracing::warn!(error = &error as &dyn std::error::Error, "compacting stops for now");
                 }
             }
@@ -90,10 +106,13 @@ impl Jobs {
     /// Starts looking for damage.
     pub fn scrub(&mut self, store: Arc<Store>, config: &ScrubConfig, clock: Clock) {
         let rate = config.rate.get();
+        let mut control = self.board.control(Kind::Scrub);
         let passes = async move {
             loop {
-                tokio::time::sleep(INTERVAL).await;
-                if let Err(error) = scrub(&store, rate, &clock).await {
+                let turn = control.turn(INTERVAL).await;
+                let result = scrub(&store, rate, &control, turn, &clock).await;
+                control.result(&result);
+                if let Err(error) = result {
                     tracing::warn!(error = &error as &dyn std::error::Error, "scrubbing stops for now");
                 }
             }
@@ -118,21 +137,36 @@ impl Jobs {
     }
 }
 
-/// Collects until there is nothing more to do, unless another process does.
+/// Collects until there is nothing more to do or it may not go on, unless another process does. When it is asked for, a new
+/// cycle begins where none is under way.
 pub(crate) async fn collect<R: Roots>(
     store: &Store,
     collector: &Collector<R>,
+    control: &Control,
+    turn: Turn,
     clock: &Clock,
 ) -> Result<(), RootsError> {
-    let now = clock.now();
-    let index = store.reader().index();
-    let Some(mut lease) = index.lease("collect", now, now.saturating_add(LEASE)).await? else {
-        return Ok(());
-    };
+    let Some(mut lease) = take(store, control, clock).await? else { return Ok(()) };
+    let result = collect_under(&mut lease, store, collector, control, turn, clock).await;
+    give_back(store, &lease, control, clock).await?;
+    result
+}
+
+async fn collect_under<R: Roots>(
+    lease: &mut Lease,
+    store: &Store,
+    collector: &Collector<R>,
+    control: &Control,
+    turn: Turn,
+    clock: &Clock,
+) -> Result<(), RootsError> {
     let mut walk = match Walk::parse(&lease.position) {
-        Walk::Done(at) if now >= at.saturating_add(CYCLE) => Walk::Blobs(None),
+        Walk::Done(at) if is_due(at, turn, clock) => Walk::Blobs(None),
         walk => walk,
     };
+    if walk == Walk::Blobs(None) {
+        control.progress(|progress| progress.blobs = 0);
+    }
     loop {
         let now = clock.now();
         let steps = [
@@ -143,18 +177,15 @@ pub(crate) async fn collect<R: Roots>(
         ];
         let has_more = steps.iter().any(|step| step.has_more);
         steps.iter().for_each(|step| note(store, step));
+        control.progress(|progress| progress.blobs += steps.iter().map(|step| step.walked).sum::<u64>());
         lease.position = walk.to_text();
-        if !has_more {
-            return Ok(give_back(store, &lease).await?);
-        }
-        if !index.renew(&lease, now.saturating_add(LEASE)).await? {
+        if !has_more || !renew(store, lease, clock).await? || !control.rest(REST).await {
             return Ok(());
         }
-        tokio::time::sleep(REST).await;
     }
 }
 
-fn note(store: &Store, step: &Progress) {
+fn note(store: &Store, step: &collect::Progress) {
     let counters = store.counters();
     store.reader().forget(&step.deleted);
     Counters::add(&counters.condemned_blobs, step.condemned);
@@ -163,13 +194,35 @@ fn note(store: &Store, step: &Progress) {
     Counters::add(&counters.deleted_bytes, step.stored);
 }
 
-/// Compacts what is worth it, unless another process does.
-pub(crate) async fn compact(store: &Store, compactor: &Compactor, clock: &Clock) -> Result<(), CompactError> {
-    let now = clock.now();
-    let index = store.reader().index();
-    let Some(lease) = index.lease("compact", now, now.saturating_add(LEASE)).await? else { return Ok(()) };
-    for pack in compactor.candidates().await? {
-        match compactor.compact(pack, clock.now()).await? {
+/// Compacts what is worth it until it may not go on, unless another process does.
+pub(crate) async fn compact(
+    store: &Store,
+    compactor: &Compactor,
+    control: &Control,
+    clock: &Clock,
+) -> Result<(), CompactError> {
+    let Some(lease) = take(store, control, clock).await? else { return Ok(()) };
+    let result = compact_under(&lease, store, compactor, control, clock).await;
+    give_back(store, &lease, control, clock).await?;
+    result
+}
+
+async fn compact_under(
+    lease: &Lease,
+    store: &Store,
+    compactor: &Compactor,
+    control: &Control,
+    clock: &Clock,
+) -> Result<(), CompactError> {
+    let packs = compactor.candidates().await?;
+    let total = packs.iter().map(|pack| pack.indexed_to).sum();
+    let is_encrypted = compactor.is_encrypted();
+    control.progress(|progress| {
+        *progress = Progress { total_bytes: Some(total), is_encrypted, ..Progress::default() }
+    });
+    let mut done = 0;
+    for pack in packs {
+        match compactor.compact(pack, control, clock.now()).await? {
             Outcome::Retired { copied } => {
                 tracing::info!(pack = %pack.id, size = pack.indexed_to, copied, "a pack was compacted");
                 Counters::add(&store.counters().compacted_packs, 1);
@@ -179,44 +232,94 @@ pub(crate) async fn compact(store: &Store, compactor: &Compactor, clock: &Clock)
             Outcome::Locked(key) => {
                 tracing::error!(pack = %pack.id, %key, "a pack cannot be rewritten: its key is missing from blob.encryption.key_files");
             }
+            Outcome::Stopped => return Ok(()),
             Outcome::Quarantined => {
                 tracing::error!(pack = %pack.id, "a pack holds damaged records that are wanted; it is kept as it is");
                 Counters::add(&store.counters().quarantined_packs, 1);
             }
         }
-        if !index.renew(&lease, clock.now().saturating_add(LEASE)).await? {
+        done += pack.indexed_to;
+        control.progress(|progress| progress.bytes = done);
+        if !renew(store, lease, clock).await? || !control.goes_on() {
             return Ok(());
         }
         compactor.sweep(clock.now()).await?;
     }
     compactor.sweep(clock.now()).await?;
-    Ok(give_back(store, &lease).await?)
+    Ok(())
 }
 
-/// Looks for damage from where it was left, to the end of a cycle, unless another process does.
-pub(crate) async fn scrub(store: &Arc<Store>, rate: u64, clock: &Clock) -> Result<(), ScrubError> {
-    let now = clock.now();
-    let index = store.reader().index();
-    let Some(mut lease) = index.lease("scrub", now, now.saturating_add(LEASE)).await? else { return Ok(()) };
+/// Looks for damage from where it was left, to the end of a cycle or until it may not go on, unless another process does. When
+/// it is asked for, a new cycle begins where none is under way.
+pub(crate) async fn scrub(
+    store: &Arc<Store>,
+    rate: u64,
+    control: &Control,
+    turn: Turn,
+    clock: &Clock,
+) -> Result<(), ScrubError> {
+    let Some(mut lease) = take(store, control, clock).await? else { return Ok(()) };
+    let result = scrub_under(&mut lease, store, rate, control, turn, clock).await;
+    give_back(store, &lease, control, clock).await?;
+    result
+}
+
+async fn scrub_under(
+    lease: &mut Lease,
+    store: &Arc<Store>,
+    rate: u64,
+    control: &Control,
+    turn: Turn,
+    clock: &Clock,
+) -> Result<(), ScrubError> {
     let mut place = match Place::parse(&lease.position) {
-        Place::Done(at) if now >= at.saturating_add(CYCLE) => Place::START,
+        Place::Done(at) if is_due(at, turn, clock) => Place::START,
         place => place,
     };
-    let total: u64 = index.packs().await?.iter().map(|pack| pack.indexed_to).sum();
+    let packs = store.reader().index().packs().await?;
+    let total = packs.iter().map(|pack| pack.indexed_to).sum();
     let rate = rate.max(total / SCRUB_CYCLE).max(1);
     while let Place::At(..) = place {
         let read = scrub::step(store, &mut place, clock.now()).await?;
         lease.position = place.to_text();
-        if !index.renew(&lease, clock.now().saturating_add(LEASE)).await? {
+        let behind = place.behind(&packs);
+        control.progress(|progress| (progress.bytes, progress.total_bytes) = (behind, Some(total)));
+        let time = Duration::from_millis(read.saturating_mul(1000) / rate);
+        if !renew(store, lease, clock).await? || !control.rest(time).await {
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(read.saturating_mul(1000) / rate)).await;
     }
-    Ok(give_back(store, &lease).await?)
+    Ok(())
+}
+
+/// Whether a cycle begins that is not under way, when the last one ended at a time.
+fn is_due(ended_at: i64, turn: Turn, clock: &Clock) -> bool {
+    turn == Turn::Asked || clock.now() >= ended_at.saturating_add(CYCLE)
+}
+
+/// Takes a job on, unless another process has it or it may not begin.
+async fn take(store: &Store, control: &Control, clock: &Clock) -> Result<Option<Lease>, IndexError> {
+    if !control.goes_on() {
+        return Ok(None);
+    }
+    let now = clock.now();
+    let index = store.reader().index();
+    let lease = index.lease(control.kind().name(), now, now.saturating_add(LEASE)).await?;
+    if lease.is_some() {
+        control.begin(now);
+    }
+    Ok(lease)
+}
+
+/// Prolongs a lease, and returns whether it still holds.
+async fn renew(store: &Store, lease: &Lease, clock: &Clock) -> Result<bool, IndexError> {
+    store.reader().index().renew(lease, clock.now().saturating_add(LEASE)).await
 }
 
 /// Lets others, or a later start, have the job at once.
-async fn give_back(store: &Store, lease: &Lease) -> Result<(), IndexError> {
-    store.reader().index().renew(lease, 0).await?;
+async fn give_back(store: &Store, lease: &Lease, control: &Control, clock: &Clock) -> Result<(), IndexError> {
+    let given = store.reader().index().renew(lease, 0).await;
+    control.end(clock.now());
+    given?;
     Ok(())
 }

@@ -36,6 +36,7 @@ pub mod domain;
 mod error;
 mod jobs;
 pub mod offline;
+mod remote;
 mod rpc;
 pub mod store;
 mod sweep;
@@ -65,8 +66,10 @@ pub use config::{
 
 use crate::domain::seal::Keys;
 use crate::jobs::Jobs;
+use crate::jobs::control::Board;
 use crate::jobs::roots::Metadata;
 use crate::rpc::Rpc;
+use crate::rpc::admin::AdminRpc;
 use crate::store::counters::Counters;
 use crate::store::index::{Index, MIGRATIONS};
 use crate::store::packs::object::Secret;
@@ -85,6 +88,7 @@ pub struct Service {
     collection: CollectionConfig,
     compaction: CompactionConfig,
     scrub: ScrubConfig,
+    board: Board,
     jobs: Option<Jobs>,
     _data_dir: DataDir,
 }
@@ -98,7 +102,7 @@ impl Service {
     /// Starts what is done in the background; it ends with `shutdown`, or when the service is closed. What is in use is asked of
     /// `metadata`; without it, nothing is deleted.
     pub fn start_jobs(&mut self, metadata: Option<Upstream>, shutdown: &Shutdown) {
-        let mut jobs = Jobs::new(shutdown.token().child_token());
+        let mut jobs = Jobs::new(self.board.clone(), shutdown.token().child_token());
         if !self.collection.enabled {
             tracing::info!("what is not used any more is kept: collection is switched off");
         } else if let Some(metadata) = metadata {
@@ -146,7 +150,10 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
     })?;
     let store = Arc::new(store);
     let rpc = Rpc::new(Arc::clone(&store), keys.clone(), clock.clone(), config.uploads.idle_timeout.get());
-    let (routes, readiness) = health::add_health(Routes::new(rpc.into_service())).await;
+    let board = Board::default();
+    let admin = AdminRpc::new(board.clone(), keys.clone(), clock.clone());
+    let routes = Routes::new(rpc.into_service()).add_service(admin.into_service());
+    let (routes, readiness) = health::add_health(routes).await;
     let routes =
         health::add_reflection(routes, holdall_proto::FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
     readiness.ready().await;
@@ -162,6 +169,7 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
         collection: config.collection.clone(),
         compaction: config.compaction.clone(),
         scrub: config.scrub.clone(),
+        board,
         jobs: None,
         _data_dir: data_dir,
     })

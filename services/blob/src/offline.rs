@@ -1,7 +1,9 @@
 //! What an operator does while the service does not run: `holdall-blob fsck` and `holdall-blob rebuild-index`.
 //!
-//! Both take the data directory for themselves, so neither runs beside the service.
+//! Both take the data directory for themselves, so neither runs beside the service. Commands that call one that runs are in
+//! `remote`, and begin here too.
 
+use std::error::Error as _;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ use crate::store::index::{Index, MIGRATIONS};
 use crate::store::packs::{self, PackStore};
 use crate::store::recover;
 use crate::store::verify::{Problem, unknown_packs, verify};
-use crate::{chain, index_error, store_settings};
+use crate::{chain, index_error, remote, store_settings};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_secs(2);
@@ -49,6 +51,9 @@ enum Command {
     Fsck(Place),
     /// Makes the index again from the packs.
     RebuildIndex(Place),
+    /// Shows, starts and stops the background jobs of a service that runs.
+    #[command(subcommand)]
+    Jobs(remote::Jobs),
 }
 
 #[derive(clap::Args)]
@@ -73,14 +78,16 @@ impl Validate for Offline {
     }
 }
 
-/// Does what the arguments ask for, when that is something to be done offline.
+/// Does what the arguments ask for, when that is something else than to serve.
 pub fn main() -> Option<ExitCode> {
     let first = std::env::args_os().nth(1)?;
-    if ![OsStr::new("fsck"), OsStr::new("rebuild-index")].contains(&first.as_os_str()) {
+    if !["fsck", "rebuild-index", "jobs"].map(OsStr::new).contains(&first.as_os_str()) {
         return None;
     }
     let code = run(Cli::parse().command).unwrap_or_else(|error| {
-        say(&mut io::stderr(), &format!("holdall-blob: {}", chain(&error)));
+        // It speaks with the words of its cause.
+        let text = error.source().map_or_else(|| error.to_string(), chain);
+        say(&mut io::stderr(), &format!("holdall-blob: {text}"));
         FAILED
     });
     Some(ExitCode::from(code))
@@ -92,6 +99,7 @@ fn run(command: Command) -> Result<u8, StartError> {
     match command {
         Command::Fsck(place) => runtime.block_on(fsck(&place)),
         Command::RebuildIndex(place) => runtime.block_on(rebuild(&place)),
+        Command::Jobs(jobs) => runtime.block_on(remote::run(jobs)).map(|()| 0),
     }
 }
 
@@ -244,6 +252,6 @@ fn remove(dir: &Path, name: &str) -> io::Result<()> {
 }
 
 /// Whoever does not listen any more does not need to know.
-fn say(out: &mut dyn Write, line: &str) {
+pub(crate) fn say(out: &mut dyn Write, line: &str) {
     let _ = writeln!(out, "{line}");
 }

@@ -1,5 +1,6 @@
 //! The contract of `proto/holdall/blob/v1`: decode, call, encode.
 
+pub mod admin;
 mod batch;
 mod delta;
 mod grant;
@@ -26,7 +27,8 @@ use crate::error::Error;
 use crate::store::Store;
 
 /// The methods that need no access token: all, since grants are the proof.
-pub const PUBLIC: &[&str] = &["/holdall.blob.v1.BlobService/", layers::HEALTH, layers::REFLECTION];
+pub const PUBLIC: &[&str] =
+    &["/holdall.blob.v1.BlobService/", "/holdall.blob.v1.AdminService/", layers::HEALTH, layers::REFLECTION];
 
 /// Largest message that is taken, in bytes. What a message takes once decoded can be fifty times that, when it is made of empty
 /// fields.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
+mod admin;
 mod batch;
 mod collection;
 mod delta;

@@ -1,5 +1,6 @@
 //! The gRPC services: decode, call the store, encode. One file for each service of the contract.
 
+mod admin;
 mod buffer;
 mod cache;
 mod change;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use holdall_proto::blob::v1::{ReadGrant, WriteGrant};
 use holdall_proto::grant::KeyRing;
+use holdall_proto::metadata::v1::admin_service_server::AdminServiceServer;
 use holdall_proto::metadata::v1::buffer_service_server::BufferServiceServer;
 use holdall_proto::metadata::v1::change_service_server::ChangeServiceServer;
 use holdall_proto::metadata::v1::content_service_server::ContentServiceServer;
@@ -178,6 +180,7 @@ impl Rpc {
             .add_service(BufferServiceServer::new(self.clone()))
             .add_service(ChangeServiceServer::new(self.clone()))
             .add_service(RootsServiceServer::new(self.clone()))
+            .add_service(AdminServiceServer::new(self.clone()))
     }
 
     fn store(&self) -> &Store {

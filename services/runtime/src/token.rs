@@ -26,6 +26,9 @@ pub const LEEWAY_SECONDS: i64 = 5;
 /// Longer tokens are refused unread. Ours have about 400 bytes.
 pub const MAX_TOKEN_LEN: usize = 4096;
 
+/// The kind that stands in tokens which no session stands behind: a program that may act for accounts has asked for them.
+pub const DELEGATED: &str = "delegated";
+
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {

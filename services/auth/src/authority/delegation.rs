@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdall_runtime::token::DELEGATED;
 use uuid::Uuid;
 
 use super::{Authority, FRESH, Signing};
@@ -9,9 +10,6 @@ use crate::delegation::ACT_FOR;
 use crate::domain::{AccessToken, Account, AccountId, Error, LoginKey, Role, Username, after};
 use crate::password::Credential;
 use crate::store::{NewAccount, StoredAccount};
-
-/// The kind that stands in access tokens which no session stands behind.
-pub const DELEGATED: &str = "delegated";
 
 /// The account to act for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -91,6 +91,8 @@ pub struct Progress {
     pub chunks: u64,
     /// Bytes that these take in packs.
     pub stored: u64,
+    /// Blobs that the cycle has come by.
+    pub walked: u64,
     /// Whether there is more to do at once.
     pub has_more: bool,
 }
@@ -122,6 +124,7 @@ impl<R: Roots> Collector<R> {
                 let before = BlobId::new(now.saturating_sub(self.grace));
                 let blobs = self.index.blobs_after(after, before, MAX_BLOBS).await?;
                 progress.condemned = self.condemn(&blobs, now).await?;
+                progress.walked = blobs.len() as u64;
                 *walk = blobs.last().map_or(Walk::Chunks(None), |last| Walk::Blobs(Some(*last)));
             }
             Walk::Chunks(after) => {

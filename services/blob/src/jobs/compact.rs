@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::encryption::Encryption;
+use super::control::Control;
 use crate::config::{CompactionConfig, micros};
 use crate::domain::manifest::Manifest;
 use crate::domain::payload::Encoding;
@@ -48,7 +49,7 @@ pub enum CompactError {
     #[error("a pack cannot be read or deleted")]
     Packs(#[from] io::Error),
     /// The index failed.
-    #[error(transparent)]
+    #[error("the index failed")]
     Index(#[from] index::Error),
     /// The copies cannot be written.
     #[error(transparent)]
@@ -70,6 +71,8 @@ pub enum Outcome {
     Quarantined,
     /// It is encrypted with a key that is not here. It is left alone until the next start.
     Locked(KeyId),
+    /// The job may not go on; nothing is lost of what was copied.
+    Stopped,
     /// There is nothing left in it to copy, but something else needs it for now.
     Waiting,
 }
@@ -84,8 +87,8 @@ pub struct Compactor {
     /// How long a retired pack is kept for readers who know where things stood, in microseconds.
     delay: i64,
     encryption: Encryption,
-    /// Whether it was said that all packs are encrypted as configured.
-    has_told: AtomicBool,
+    /// Whether all packs were seen to be encrypted as configured. What is written later is.
+    is_encrypted: AtomicBool,
 }
 
 impl Compactor {
@@ -93,8 +96,8 @@ impl Compactor {
     pub fn new(store: Arc<Store>, config: &CompactionConfig) -> Self {
         let (dead_share, rate) = (u64::from(config.dead_share), config.rate.get().max(1));
         let encryption = Encryption::new(Arc::clone(&store));
-        let has_told = AtomicBool::new(false);
-        Self { store, dead_share, rate, delay: micros(config.delay), encryption, has_told }
+        let is_encrypted = AtomicBool::new(false);
+        Self { store, dead_share, rate, delay: micros(config.delay), encryption, is_encrypted }
     }
 
     /// The packs that are worth it: first those that give room back, then some of those that are not encrypted as they would
@@ -129,22 +132,29 @@ impl Compactor {
 
     /// Says, once, that no pack needs an older key, or any when none is configured.
     fn tell(&self) {
-        if !self.has_told.swap(true, Ordering::Relaxed) {
+        if !self.is_encrypted.swap(true, Ordering::Relaxed) {
             tracing::info!("all packs are encrypted as configured");
         }
     }
 
+    /// Whether [`candidates`](Self::candidates) has found that no pack needs an older key, or any when none is configured.
+    pub fn is_encrypted(&self) -> bool {
+        self.is_encrypted.load(Ordering::Relaxed)
+    }
+
     /// Empties a pack and retires it.
-    pub async fn compact(&self, pack: PackRow, now: i64) -> Result<Outcome, CompactError> {
+    pub async fn compact(&self, pack: PackRow, control: &Control, now: i64) -> Result<Outcome, CompactError> {
         let index = self.store.reader().index();
         let mut copied = 0;
         if index.rows_in(pack.id).await? > 0 {
-            copied = match self.empty(pack).await {
+            copied = match self.empty(pack, control).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(Outcome::Stopped),
                 Err(CompactError::KeyMissing(key)) => {
                     self.encryption.lock(pack.id);
                     return Ok(Outcome::Locked(key));
                 }
-                emptied => emptied?,
+                Err(error) => return Err(error),
             };
         }
         if index.retire(pack.id, now).await? {
@@ -157,8 +167,8 @@ impl Compactor {
         Ok(Outcome::Quarantined)
     }
 
-    /// Copies every sound record of a pack that a row points at. Returns their bytes.
-    async fn empty(&self, pack: PackRow) -> Result<u64, CompactError> {
+    /// Copies every sound record of a pack that a row points at. Returns their bytes; `None` when it may not go on.
+    async fn empty(&self, pack: PackRow, control: &Control) -> Result<Option<u64>, CompactError> {
         let Pack { len, bytes, .. } = Arc::clone(self.store.packs()).open(pack.id).await?;
         let mut scanner =
             Scanner::new(bytes, pack.id, pack.salt, HEADER_LEN, len, Arc::clone(self.store.encoding()));
@@ -173,10 +183,13 @@ impl Compactor {
             scanner = returned;
             copied += self.copy(records).await?;
             if is_done {
-                return Ok(copied);
+                return Ok(Some(copied));
             }
             let read = scanner.position().saturating_sub(from);
-            tokio::time::sleep(Duration::from_millis(read.saturating_mul(1000) / self.rate)).await;
+            control.progress(|progress| progress.bytes += read);
+            if !control.rest(Duration::from_millis(read.saturating_mul(1000) / self.rate)).await {
+                return Ok(None);
+            }
         }
     }
 

@@ -47,7 +47,7 @@ pub enum RootsError {
     #[error("metadata's answer makes no sense")]
     Malformed,
     /// The index failed.
-    #[error(transparent)]
+    #[error("the index failed")]
     Index(#[from] index::Error),
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::store::Store;
 use crate::store::counters::Counters;
-use crate::store::index;
+use crate::store::index::{self, PackRow};
 use crate::store::pack::PackId;
 use crate::store::verify::{Problem, Verified, verify};
 
@@ -20,7 +20,7 @@ pub enum ScrubError {
     #[error("a pack cannot be read now")]
     Packs(#[from] io::Error),
     /// The index failed.
-    #[error(transparent)]
+    #[error("the index failed")]
     Index(#[from] index::Error),
 }
 
@@ -43,6 +43,16 @@ impl Place {
             Self::At(pack, offset) => format!("{pack} {offset}"),
             Self::Done(at) => format!("done {at}"),
         }
+    }
+
+    /// Bytes that are behind it of these packs.
+    pub fn behind(self, packs: &[PackRow]) -> u64 {
+        let behind = |pack: &PackRow| match self {
+            Self::At(id, offset) if pack.id == id => offset.min(pack.indexed_to),
+            Self::At(id, _) if pack.id > id => 0,
+            Self::At(..) | Self::Done(_) => pack.indexed_to,
+        };
+        packs.iter().map(behind).sum()
     }
 
     /// From its text; the start when it makes no sense.

@@ -16,6 +16,7 @@ use tonic::{Request, Response};
 use super::*;
 use crate::jobs::collect::Collector;
 use crate::jobs::compact::Compactor;
+use crate::jobs::control::{Kind, Turn};
 use crate::jobs::roots::{Metadata, RootsError};
 
 /// Metadata, as far as blob needs it.
@@ -77,14 +78,21 @@ impl Roots {
     }
 
     async fn collect(&self, home: &Home, service: &Service) -> Result<(), RootsError> {
-        jobs::collect(&service.store, &self.collector(home, service), &home.clock.clock()).await
+        let (collector, control) = (self.collector(home, service), service.board.control(Kind::Collect));
+        jobs::collect(&service.store, &collector, &control, Turn::Due, &home.clock.clock()).await
     }
 }
 
 async fn compact(home: &Home, service: &Service) {
     let config = CompactionConfig { delay: HumanDuration::from_secs(0), ..CompactionConfig::default() };
     let compactor = Compactor::new(Arc::clone(&service.store), &config);
-    jobs::compact(&service.store, &compactor, &home.clock.clock()).await.unwrap();
+    let control = service.board.control(Kind::Compact);
+    jobs::compact(&service.store, &compactor, &control, &home.clock.clock()).await.unwrap();
+}
+
+async fn scrub(home: &Home, service: &Service) {
+    let control = service.board.control(Kind::Scrub);
+    jobs::scrub(&service.store, u64::MAX, &control, Turn::Due, &home.clock.clock()).await.unwrap();
 }
 
 /// All bytes of all packs.
@@ -278,11 +286,11 @@ async fn damage_is_found_before_anybody_reads_it() {
         ids.push(home.receipt(&response).blob_id);
     }
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
-    jobs::scrub(&service.store, u64::MAX, &home.clock.clock()).await.unwrap();
+    scrub(&home, &service).await;
     let records = count(&service.counters().scrubbed_records);
     assert!(records >= 3 * 2 + 2, "{records}");
     assert_eq!(count(&service.counters().damaged), 0);
-    jobs::scrub(&service.store, u64::MAX, &home.clock.clock()).await.unwrap();
+    scrub(&home, &service).await;
     assert_eq!(count(&service.counters().scrubbed_records), records, "a cycle a day at most");
     service.close().await;
 
@@ -300,7 +308,7 @@ async fn damage_is_found_before_anybody_reads_it() {
     std::fs::write(&pack, &bytes).unwrap();
     home.clock.advance(Duration::from_secs(25 * 3600));
     let service = home.start().await;
-    jobs::scrub(&service.store, u64::MAX, &home.clock.clock()).await.unwrap();
+    scrub(&home, &service).await;
     assert_eq!(count(&service.counters().damaged), 2);
     assert_eq!(std::fs::read(&pack).unwrap(), bytes, "nothing is changed");
     let leave =

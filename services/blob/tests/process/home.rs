@@ -145,8 +145,16 @@ impl Server {
 
     /// A connection of its own.
     pub fn client(&self) -> Client {
+        BlobServiceClient::new(self.connect())
+    }
+
+    pub fn connect(&self) -> Upstream {
         let config = UpstreamConfig { url: Some(self.url.clone()), ..UpstreamConfig::default() };
-        BlobServiceClient::new(upstream::connect(&config, None).unwrap())
+        upstream::connect(&config, None).unwrap()
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     pub fn pid(&self) -> u32 {

@@ -1,7 +1,8 @@
 //! The program itself, over TCP: whatever befalls it, nothing that it has acknowledged is lost and no wrong byte is served.
 //!
 //! - [`home`]: a data directory, and a server on it. [`calls`]: writing and reading. [`content`]: bytes made from a seed.
-//! - [`ledger`]: what was acknowledged, and whether all of it is still there. [`scenario`]: what writers do.
+//! - [`ledger`]: what was acknowledged, and whether all of it is still there. [`scenario`]: what writers do, in every way there
+//!   is.
 //! - [`strace`]: errors and kills at system calls. [`mount`]: file systems of our own.
 //!
 //! Some tests go on for longer when asked to by environment variables: see CONTRIBUTING.
@@ -21,6 +22,7 @@ mod damage;
 mod faults;
 mod files;
 mod home;
+mod jobs;
 mod kills;
 mod ledger;
 mod lifecycle;

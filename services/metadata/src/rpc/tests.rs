@@ -1,6 +1,7 @@
 //! The service as its callers meet it: built as in a process, called through its routes.
 
 mod access;
+mod admin;
 mod buffer;
 mod calls;
 mod links;
@@ -16,6 +17,7 @@ use holdall_proto::auth::v1::{ListKeysRequest, ListKeysResponse, VerifyingKey};
 use holdall_proto::blob::v1::{Receipt, WriteGrant};
 use holdall_proto::grant::KeyRing;
 use holdall_proto::metadata::v1 as proto;
+use holdall_proto::metadata::v1::admin_service_client::AdminServiceClient;
 use holdall_proto::metadata::v1::buffer_service_client::BufferServiceClient;
 use holdall_proto::metadata::v1::change_service_client::ChangeServiceClient;
 use holdall_proto::metadata::v1::content_service_client::ContentServiceClient;
@@ -89,13 +91,18 @@ impl World {
     }
 
     fn caller_as(&self, role: &str) -> Caller<'_> {
+        self.caller_of("api", role)
+    }
+
+    /// A new account with a role, acting through a session of that kind.
+    fn caller_of(&self, kind: &str, role: &str) -> Caller<'_> {
         let seconds = NOW / 1_000_000;
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             sub: Uuid::now_v7(),
             sid: Uuid::now_v7(),
-            kind: "api".to_owned(),
+            kind: kind.to_owned(),
             role: role.to_owned(),
             iat: seconds,
             exp: seconds + 1_000_000,
@@ -199,6 +206,7 @@ impl Caller<'_> {
         list_entries(ListEntriesRequest) -> ListEntriesResponse by BufferServiceClient;
         clear_buffer(ClearBufferRequest) -> ClearBufferResponse by BufferServiceClient;
         list_changes(ListChangesRequest) -> ListChangesResponse by ChangeServiceClient;
+        create_admin_grant(CreateAdminGrantRequest) -> CreateAdminGrantResponse by AdminServiceClient;
     }
 
     /// Announces content and has it stored; the receipt for it.
