@@ -27,7 +27,7 @@ async fn kills_lose_nothing_in_a_bucket() {
     let (home, ledger, seeds) = (Arc::new(home), Arc::new(Ledger::default()), Arc::new(AtomicU64::new(1)));
     for round in 0..KILLS {
         let server = Arc::new(home.start_with(&keys));
-        let scenario = if round % 2 == 0 { Scenario::Mixed } else { Scenario::Small };
+        let scenario = Scenario::ALL[usize::try_from(round).unwrap() % Scenario::ALL.len()];
         let work = tokio::spawn({
             let (home, ledger, seeds) = (Arc::clone(&home), Arc::clone(&ledger), Arc::clone(&seeds));
             let server = Arc::clone(&server);
@@ -50,5 +50,7 @@ async fn kills_lose_nothing_in_a_bucket() {
     }
     let server = home.start_with(&keys);
     assert!(ledger.check(&home, &server).await.acknowledged > 0);
+    ledger.finish_uploads(&home, &server).await;
+    ledger.check_acknowledged(&home, &server).await;
     server.stop().await;
 }

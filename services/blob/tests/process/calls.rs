@@ -1,5 +1,9 @@
 //! The calls of the service, as somebody with the key makes them.
 
+pub mod batch;
+pub mod delta;
+pub mod resume;
+
 use blake3::Hash;
 use bytes::Bytes;
 use futures::Stream;
@@ -15,15 +19,27 @@ use crate::home::Client;
 
 const MESSAGE: usize = 256 << 10;
 const HOUR: i64 = 3_600_000_000;
+/// Whose content all of it is.
+const SPACE: &str = "01890000-0000-7000-8000-000000000000";
 
 fn now() -> i64 {
     Clock::System.now()
 }
 
+/// Leave to write anything.
+fn grant(keys: &KeyRing) -> Bytes {
+    let (max_size, expires_at_us) = (u64::MAX, now() + HOUR);
+    keys.seal(&WriteGrant { max_size, space_id: SPACE.to_owned(), expires_at_us, ..WriteGrant::default() })
+}
+
+/// The name of the blob that a receipt is for.
+fn name(keys: &KeyRing, receipt: &[u8]) -> String {
+    keys.open::<Receipt>(receipt, now()).unwrap().blob_id
+}
+
 /// The first message of a write.
 pub fn header(keys: &KeyRing) -> WriteRequest {
-    let grant = WriteGrant { max_size: u64::MAX, expires_at_us: now() + HOUR, ..WriteGrant::default() };
-    WriteRequest { part: Some(Part::Header(WriteHeader { grant: keys.seal(&grant), size: None })) }
+    WriteRequest { part: Some(Part::Header(WriteHeader { grant: grant(keys), size: None })) }
 }
 
 /// The messages with content.
@@ -54,7 +70,7 @@ pub async fn send(
     messages: impl Stream<Item = WriteRequest> + Send + 'static,
 ) -> Result<String, Status> {
     let response = client.write(messages).await?.into_inner();
-    Ok(keys.open::<Receipt>(&response.receipt, now()).unwrap().blob_id)
+    Ok(name(keys, &response.receipt))
 }
 
 /// Reads a blob from `offset` on. Content that came before an error is returned with it.

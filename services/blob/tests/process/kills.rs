@@ -126,6 +126,10 @@ async fn store(points: &[Point], totals: &Mutex<Totals>) {
         let more = Content { seed: seeds.fetch_add(1, Ordering::Relaxed), len: 10_000 };
         let written = ledger.write(&home, &mut server.client(), more).await;
         assert!(written.is_ok(), "after {point:?} it takes no more: {written:?}");
+        if round + 1 == points.len() {
+            ledger.finish_uploads(&home, &server).await;
+            ledger.check_acknowledged(&home, &server).await;
+        }
         if round % 2 == 0 {
             server.kill();
         } else {

@@ -1,9 +1,12 @@
 //! What writers were told, held against what is there.
 
+mod uploads;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use blake3::Hash;
+use bytes::Bytes;
 use futures::StreamExt;
 use holdall_blob::store::index::MIGRATIONS;
 use holdall_sql::{Database, Durability, Settings, sql};
@@ -12,6 +15,7 @@ use tonic::{Code, Status};
 use crate::calls;
 use crate::content::Content;
 use crate::home::{Client, Home, Server};
+use crate::ledger::uploads::Upload;
 
 /// Reads at a time.
 const READERS: usize = 4;
@@ -21,6 +25,10 @@ const READERS: usize = 4;
 pub struct Ledger {
     acknowledged: Mutex<Vec<(String, Content)>>,
     begun: Mutex<HashMap<Hash, Content>>,
+    /// Those that nobody is writing.
+    uploads: Mutex<Vec<Upload>>,
+    /// Handles of uploads that were given up.
+    given_up: Mutex<Vec<Bytes>>,
 }
 
 /// What a check has found.
@@ -32,6 +40,8 @@ pub struct Found {
     pub unacknowledged: usize,
     /// Blobs whose writers have no receipt, and that cannot be read.
     pub unreadable: usize,
+    /// Uploads that were broken off, and are no less than their writers were told.
+    pub uploads: usize,
 }
 
 impl std::ops::AddAssign for Found {
@@ -39,15 +49,17 @@ impl std::ops::AddAssign for Found {
         self.acknowledged += other.acknowledged;
         self.unacknowledged += other.unacknowledged;
         self.unreadable += other.unreadable;
+        self.uploads += other.uploads;
     }
 }
 
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { acknowledged, unacknowledged, unreadable } = self;
+        let Self { acknowledged, unacknowledged, unreadable, uploads } = self;
         write!(
             f,
-            "read {acknowledged} acknowledged blobs and {unacknowledged} others whole, {unreadable} others not"
+            "read {acknowledged} acknowledged blobs and {unacknowledged} others whole, {unreadable} others not, \
+             and found {uploads} unfinished uploads as they were"
         )
     }
 }
@@ -55,11 +67,46 @@ impl std::fmt::Display for Found {
 impl Ledger {
     /// Writes content and takes note of it before and after.
     pub async fn write(&self, home: &Home, client: &mut Client, content: Content) -> Result<String, Status> {
+        let bytes = self.begin(content);
+        let id = calls::write(&home.keys, client, bytes).await?;
+        self.acknowledge(id.clone(), content);
+        Ok(id)
+    }
+
+    /// The same for many, in one stream.
+    pub async fn write_batch(
+        &self,
+        home: &Home,
+        client: &mut Client,
+        contents: &[Content],
+    ) -> Result<(), Status> {
+        let bytes: Vec<_> = contents.iter().map(|content| self.begin(*content)).collect();
+        let mut contents = contents.iter();
+        let written = |id| self.acknowledge(id, *contents.next().expect("more results than files"));
+        calls::batch::write(&home.keys, client, &bytes, written).await
+    }
+
+    /// The same with only those chunks that are not there. Returns how many bytes were sent.
+    pub async fn write_delta(
+        &self,
+        home: &Home,
+        client: &mut Client,
+        content: Content,
+    ) -> Result<usize, Status> {
+        let bytes = self.begin(content);
+        let (id, sent) = calls::delta::write(&home.keys, client, &bytes).await?;
+        self.acknowledge(id, content);
+        Ok(sent)
+    }
+
+    fn begin(&self, content: Content) -> Bytes {
         let bytes = content.bytes();
         self.begun.lock().unwrap().insert(blake3::hash(&bytes), content);
-        let id = calls::write(&home.keys, client, bytes).await?;
-        self.acknowledged.lock().unwrap().push((id.clone(), content));
-        Ok(id)
+        bytes
+    }
+
+    fn acknowledge(&self, id: String, content: Content) {
+        self.acknowledged.lock().unwrap().push((id, content));
     }
 
     pub fn acknowledged(&self) -> Vec<(String, Content)> {
@@ -88,6 +135,7 @@ impl Ledger {
     pub async fn check(&self, home: &Home, server: &Server) -> Found {
         let mut found =
             Found { acknowledged: self.check_acknowledged(home, server).await, ..Found::default() };
+        found.uploads = self.check_uploads(server).await;
         let known: HashSet<String> = self.acknowledged().into_iter().map(|(id, _)| id).collect();
         let mut client = server.client();
         for id in indexed(home).await.difference(&known) {

@@ -27,10 +27,17 @@ pub enum Scenario {
     Small,
     /// Both at once, with content that is there already.
     Mixed,
+    /// Many small blobs in a few streams.
+    Batched,
+    /// Uploads in several goes: those first that were broken off. Some are given up.
+    Resumed,
+    /// Blobs of which a part is there already.
+    Delta,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 3] = [Self::Large, Self::Small, Self::Mixed];
+    pub const ALL: [Self; 6] =
+        [Self::Large, Self::Small, Self::Mixed, Self::Batched, Self::Resumed, Self::Delta];
 
     /// Does all of it, or as much as goes well: a writer gives up at its first failure.
     pub async fn run(self, writers: &Writers<'_>) -> Result<(), Status> {
@@ -46,6 +53,17 @@ impl Scenario {
                     writers.twice([2 << 20, 60_000, 900_000, 3000]).boxed(),
                 ])
                 .collect(),
+            Self::Batched => (0..3).map(|_| writers.batched().boxed()).collect(),
+            Self::Resumed => [[2 << 20, 70_000], [5000, 3 << 20], [900_000, 0]]
+                .map(|lens| writers.resumed(lens).boxed())
+                .into_iter()
+                .chain([writers.given_up([700_000, 100]).boxed()])
+                .collect(),
+            Self::Delta => vec![
+                writers.changed([5 << 20, 7 << 20, 6 << 20]).boxed(),
+                writers.changed([5 << 20, 6 << 20]).boxed(),
+                writers.fresh([4096, 70_000, 100]).boxed(),
+            ],
         };
         join_all(writers).await.into_iter().collect()
     }
@@ -61,6 +79,42 @@ impl Writers<'_> {
         let mut client = self.server.client();
         for len in lens {
             self.ledger.write(self.home, &mut client, self.next(len)).await?;
+        }
+        Ok(())
+    }
+
+    /// One writer of many small blobs.
+    async fn batched(&self) -> Result<(), Status> {
+        let lens = [100, 4096, 70_000, 0, 262_144, 5000, 1, 20_000];
+        let contents: Vec<_> = lens.iter().cycle().take(32).map(|len| self.next(*len)).collect();
+        self.ledger.write_batch(self.home, &mut self.server.client(), &contents).await
+    }
+
+    /// One writer of uploads in several goes.
+    async fn resumed<const N: usize>(&self, lens: [usize; N]) -> Result<(), Status> {
+        let mut client = self.server.client();
+        for len in lens {
+            self.ledger.upload(self.home, &mut client, self.next(len)).await?;
+        }
+        Ok(())
+    }
+
+    /// One writer who gives up what it has written.
+    async fn given_up<const N: usize>(&self, lens: [usize; N]) -> Result<(), Status> {
+        let mut client = self.server.client();
+        for len in lens {
+            self.ledger.give_up(self.home, &mut client, self.next(len)).await?;
+        }
+        Ok(())
+    }
+
+    /// One writer of content that begins as the one before does, which is larger than a chunk can be.
+    async fn changed<const N: usize>(&self, lens: [usize; N]) -> Result<(), Status> {
+        let mut client = self.server.client();
+        let first = self.next(0);
+        for (number, len) in lens.into_iter().enumerate() {
+            let sent = self.ledger.write_delta(self.home, &mut client, Content { len, ..first }).await?;
+            assert!(number == 0 || sent < len, "all {len} bytes were sent again");
         }
         Ok(())
     }
