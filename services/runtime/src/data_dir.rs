@@ -1,7 +1,7 @@
 //! A data directory has one owner at a time.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -33,13 +33,13 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
 impl DataDir {
-    /// Makes the directory when it is missing (readable by its owner alone, as are missing parents) and takes
-    /// its lock without waiting. `program` is told to whoever comes next.
+    /// Makes the directory when it is missing (readable by its owner alone, as are missing parents), so that a loss of
+    /// power does not take it away again, and takes its lock without waiting. `program` is told to whoever comes next.
     pub fn acquire(path: impl Into<PathBuf>, program: &str) -> Result<Self, DataDirError> {
         let path = path.into();
         match Self::lock(&path, program) {
@@ -49,8 +49,8 @@ impl DataDir {
         }
     }
 
-    fn lock(path: &Path, program: &str) -> std::io::Result<Result<File, String>> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fn lock(path: &Path, program: &str) -> io::Result<Result<File, String>> {
+        make(path)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -79,6 +79,25 @@ impl DataDir {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Makes a directory and its missing parents, and flushes the names of all of them.
+fn make(path: &Path) -> io::Result<()> {
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // When it was there already, whoever made it may have ended before this.
+    let made = if missing.is_empty() { vec![path] } else { missing };
+    made.into_iter().try_for_each(flush_name)
+}
+
+fn flush_name(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match File::open(parent.unwrap_or(Path::new("."))) {
+        // Somebody else made it, in a place that we may not look at.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        parent => parent?.sync_all(),
     }
 }
 
