@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
+mod collection;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +31,8 @@ use tower::ServiceExt;
 struct Bench {
     router: Router,
     token: String,
-    _services: embedded::Services,
-    _dir: tempfile::TempDir,
+    services: embedded::Services,
+    dir: tempfile::TempDir,
 }
 
 struct Answer {
@@ -76,7 +78,7 @@ impl Bench {
         let upstreams = Upstreams::new(services.connections.clone());
         let gateway = Gateway::new(&config, upstreams, &services.delegation, clock, "http");
         let router = router::router(Arc::new(gateway));
-        let mut bench = Self { router, token: String::new(), _services: services, _dir: dir };
+        let mut bench = Self { router, token: String::new(), services, dir };
         let account = json!({"username": "alice", "password": "correct horse battery"});
         assert_eq!(bench.post("/accounts", &account).await.status, StatusCode::CREATED);
         let session = bench.post("/sessions", &account).await.json();
