@@ -105,7 +105,12 @@ impl<C: Driver> Pool<C> {
     /// The connection used last among the idle ones, or a new one. Callers are served in the order in which
     /// they came.
     pub(crate) async fn acquire(&self) -> Result<Lease<C>, Error> {
-        tokio::time::timeout(self.shared.limits.wait, self.lend()).await.unwrap_or(Err(Error::PoolTimedOut))
+        self.acquire_within(self.shared.limits.wait).await
+    }
+
+    /// The same for a caller who waits for as long as this.
+    pub(crate) async fn acquire_within(&self, wait: Duration) -> Result<Lease<C>, Error> {
+        tokio::time::timeout(wait, self.lend()).await.unwrap_or(Err(Error::PoolTimedOut))
     }
 
     async fn lend(&self) -> Result<Lease<C>, Error> {

@@ -21,6 +21,9 @@ const OLDEST_TEXT: &str = "3.51.3";
 /// How long a caller waits for its turn, and SQLite for a lock that another process holds.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// How long the first connection may take. After a crash it reads the log through, on a disk that may have much else to do.
+const OPENING: Duration = Duration::from_secs(60);
+
 /// Connections are kept: one costs a thread and a reading of the schema, and none goes stale.
 const LIMITS: Limits = Limits { wait: WAIT, trusted: Duration::MAX, lifetime: Duration::MAX };
 
@@ -77,7 +80,7 @@ pub(crate) async fn open(
     };
     let durable = Pool::new(first, 1, LIMITS);
     {
-        let mut lease = durable.acquire().await.map_err(Error::statement)?;
+        let mut lease = durable.acquire_within(OPENING).await.map_err(Error::statement)?;
         let connection = lease.statement().map_err(Error::statement)?;
         check_version(connection).await?;
         check_pragmas(connection, expected).await?;

@@ -99,6 +99,17 @@ async fn a_flush_that_fails_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_slow_at_the_start() {
+    let mut rig = Rig::new(Home::new()).await;
+    rig.server.kill();
+    // What only the first connection to the index does after a crash takes longer than connections are waited for later.
+    let strace = Strace::inject("ftruncate", "delay_enter=7000000:when=1");
+    rig.server = rig.home.start_under(&strace).expect("it gives up");
+    rig.reads().await;
+    rig.server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_for_a_while() {
     // Packs, and where the index keeps its log.
     for calls in ["pwritev", "pwrite64", "pwritev,pwrite64"] {
