@@ -64,4 +64,4 @@ promtool test rules deploy/observability/alerts.test.yaml
 promtool check config --syntax-only deploy/observability/prometheus.yaml
 
 step "everything else"
-"$tools/python/bin/python" deploy/check/files.py "$compose_schema" promtool
+"$tools/python/bin/python" deploy/check/files.py "$compose_schema" "$binaries"
