@@ -4,7 +4,8 @@
 #
 #   deploy/check/image.sh        as root, on Debian 12 with buildah, debootstrap and Rust (rustup)
 #
-# The two images that the Dockerfile begins with are made from Debian's packages: the one with the compiler by debootstrap,
+# buildah runs steps in a chroot, so it works in a container or a small virtual machine too, where podman may not. The two
+# images that the Dockerfile begins with are made from Debian's packages: the one with the compiler by debootstrap,
 # with the toolchain of this machine mounted; the one for the result from the same three packages as distroless/cc, so
 # without a shell. Everything is in a temporary folder, and gone at the end.
 set -euo pipefail
@@ -44,14 +45,14 @@ rm -rf "$work/builder"
 
 step "the image for the result"
 mkdir -p "$work/packages" "$work/base/etc/ssl/certs" "$work/base/tmp"
-(cd "$work/packages" && apt-get download -qq libc6 libgcc-s1 ca-certificates)
+(cd "$work/packages" && apt-get -o APT::Sandbox::User=root download -qq libc6 libgcc-s1 ca-certificates)
 for package in "$work"/packages/*.deb; do dpkg-deb -x "$package" "$work/base"; done
 cat "$work"/base/usr/share/ca-certificates/mozilla/*.crt >"$work/base/etc/ssl/certs/ca-certificates.crt"
 chmod 1777 "$work/base/tmp"
 image base "$work/base" PATH=/usr/bin
 
 step "the Dockerfile"
-buildah "${store[@]}" build --quiet --layers --file deploy/Dockerfile --tag holdall \
+buildah "${store[@]}" build --quiet --format docker --layers --file deploy/Dockerfile --tag holdall \
     --build-arg BUILDER=localhost/builder --build-arg BASE=localhost/base --build-arg REVISION="$(git rev-parse HEAD)" \
     --volume "$HOME/.cargo:/root/.cargo" --volume "$HOME/.rustup:/root/.rustup:ro" . >/dev/null
 
@@ -64,7 +65,9 @@ for name in holdall-gateway holdall-auth holdall-metadata holdall-blob holdall; 
 done
 [ ! -e "$root/bin/sh" ] && [ ! -e "$root/usr/bin/sh" ] || { echo "there is a shell"; exit 1; }
 [ "$(stat -c %u:%g "$root/var/lib/holdall")" = 65532:65532 ] || { echo "the volume belongs to somebody else"; exit 1; }
-du -sh --apparent-size "$root/usr/bin" "$root"
+buildah "${store[@]}" inspect --format '{{.Docker.Config.Healthcheck.Test}}' --type image localhost/holdall
+echo
+du -sh --apparent-size "$root"
 
 step "it starts, is healthy, takes a file, and stops"
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
