@@ -19,7 +19,7 @@ finish() {
     buildah "${store[@]}" rm --all >/dev/null 2>&1 || true
     # What buildah, and a debootstrap that was broken off, leave mounted.
     umount "$work/store/overlay" "$work/builder/proc" 2>/dev/null || true
-    rm -rf "$work"
+    rm -rf --one-file-system "$work"
 }
 store=(--root "$work/store" --runroot "$work/run" --storage-driver overlay)
 trap finish EXIT
