@@ -4,7 +4,7 @@
 #   deploy/check/run.sh [FOLDER OF THE PROGRAMS, else target/debug]
 #
 # Needs Go, Python with venv, and promtool (Debian: prometheus). Everything else comes through the Go module proxy and
-# PyPI, into Go's caches and a temporary folder: two or three minutes the first time.
+# PyPI, into Go's caches and a temporary folder: some four minutes of two cores the first time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
