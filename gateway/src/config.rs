@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 
 use holdall_runtime::config::{
-    BodyConfig, DataConfig, Invalid, ProcessConfig, ServerConfig, ShutdownConfig, TelemetryConfig,
-    UpstreamConfig, Validate,
+    AdminConfig, BodyConfig, DataConfig, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
+    TelemetryConfig, UpstreamConfig, Validate,
 };
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
@@ -38,6 +38,8 @@ pub struct Config {
     pub compat: CompatConfig,
     /// How often somebody may ask.
     pub rate_limits: RateLimitsConfig,
+    /// The listener for operators.
+    pub admin: AdminConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
     /// How it stops.
@@ -57,6 +59,7 @@ impl Default for Config {
             blob: ServiceConfig::default(),
             compat: CompatConfig::default(),
             rate_limits: RateLimitsConfig::default(),
+            admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
             shutdown: ShutdownConfig::default(),
         }
@@ -86,6 +89,10 @@ impl ProcessConfig for Config {
 
     fn shutdown(&self) -> &ShutdownConfig {
         &self.shutdown
+    }
+
+    fn admin(&self) -> &AdminConfig {
+        &self.admin
     }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use holdall_runtime::clock::Clock;
 use holdall_runtime::config::Invalid;
@@ -15,7 +16,7 @@ use holdall_runtime::data_dir::DataDir;
 use holdall_runtime::keyfile;
 use holdall_runtime::run::StartError;
 use holdall_runtime::shutdown::Shutdown;
-use holdall_runtime::upstream::{Upstream, connect, in_process};
+use holdall_runtime::upstream::{Idempotent, Upstream, connect, in_process};
 
 use crate::config::{Config, ServiceConfig};
 use crate::upstreams::Connections;
@@ -88,6 +89,7 @@ pub async fn start(
     let dir = &config.data.dir;
     let keys = grant_keys(config)?;
     let delegation = delegation_keys(config)?;
+    let idempotent = Arc::new(holdall_proto::idempotent_methods());
 
     let auth = if config.auth.is_embedded() {
         let mut own = config.auth.embedded.clone().within(dir);
@@ -97,7 +99,8 @@ pub async fn start(
     } else {
         None
     };
-    let auth_upstream = reach(&config.auth, auth.as_ref().map(|service| &service.routes), Calls::Short)?;
+    let auth_upstream =
+        reach(&config.auth, auth.as_ref().map(|service| &service.routes), Calls::Short, &idempotent)?;
 
     let metadata = if config.metadata.is_embedded() {
         let mut own = config.metadata.embedded.clone();
@@ -113,7 +116,7 @@ pub async fn start(
     };
 
     let metadata_routes = metadata.as_ref().map(|service| &service.routes);
-    let metadata_upstream = reach(&config.metadata, metadata_routes, Calls::Short)?;
+    let metadata_upstream = reach(&config.metadata, metadata_routes, Calls::Short, &idempotent)?;
 
     let blob = if config.blob.is_embedded() {
         let mut own = config.blob.embedded.clone();
@@ -129,8 +132,8 @@ pub async fn start(
     let connections = Connections {
         auth: auth_upstream,
         metadata: metadata_upstream,
-        blob: reach(&config.blob, blob_routes, Calls::Streams)?,
-        blob_control: reach(&config.blob, blob_routes, Calls::Short)?,
+        blob: reach(&config.blob, blob_routes, Calls::Streams, &idempotent)?,
+        blob_control: reach(&config.blob, blob_routes, Calls::Short, &idempotent)?,
     };
     let delegation = delegation
         .iter()
@@ -167,6 +170,7 @@ fn reach<C>(
     config: &ServiceConfig<C>,
     routes: Option<&tonic::service::Routes>,
     calls: Calls,
+    idempotent: &Idempotent,
 ) -> Result<Upstream, StartError> {
     let timeout = match calls {
         Calls::Short => Some(config.upstream.timeout.get()),
@@ -174,7 +178,7 @@ fn reach<C>(
     };
     match routes {
         Some(routes) => Ok(in_process(routes.clone(), timeout)),
-        None => Ok(connect(&config.upstream, timeout)?),
+        None => Ok(connect(&config.upstream, timeout, idempotent)?),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod compat;
 pub mod config;
 pub mod embedded;
 pub mod error;
+pub mod healthcheck;
 pub mod identity;
 pub mod limits;
 pub mod links;

@@ -9,5 +9,8 @@ use holdall_runtime::run;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = holdall_gateway::healthcheck::main() {
+        return code;
+    }
     run::main("holdall-gateway", holdall_gateway::run)
 }

@@ -18,6 +18,28 @@ pub const ERROR_DOMAIN: &str = "holdall";
 /// File descriptors of every service, for gRPC server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/holdall.bin"));
 
+/// The methods that may be called twice with the effect of once, as paths: `/package.Service/Method`. Their `.proto` files say
+/// so with the option `idempotency_level`.
+pub fn idempotent_methods() -> std::collections::HashSet<String> {
+    use prost::Message as _;
+    use prost_types::method_options::IdempotencyLevel;
+
+    // Our own descriptors can be read; a test looks.
+    let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
+    let mut paths = std::collections::HashSet::new();
+    for file in &set.file {
+        for service in &file.service {
+            for method in &service.method {
+                let level = method.options.as_ref().map(prost_types::MethodOptions::idempotency_level);
+                if level.is_some_and(|level| level != IdempotencyLevel::IdempotencyUnknown) {
+                    paths.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                }
+            }
+        }
+    }
+    paths
+}
+
 /// Reasons for failed calls.
 pub mod error {
     pub mod v1 {
@@ -102,6 +124,25 @@ mod tests {
                 assert_eq!(error::v1::Reason::from_name(reason.name()), Some(reason));
                 assert!(!reason.name().starts_with("REASON_"));
             }
+        }
+    }
+
+    #[test]
+    fn what_may_be_repeated_is_told_by_the_contract() {
+        let methods = idempotent_methods();
+        for yes in [
+            "metadata.v1.NodeService/GetNode",
+            "metadata.v1.ContentService/CommitUpload",
+            "blob.v1.BlobService/Read",
+        ] {
+            assert!(methods.contains(&format!("/holdall.{yes}")), "{yes}");
+        }
+        for no in [
+            "metadata.v1.LinkService/OpenLink",
+            "auth.v1.AccountService/Register",
+            "blob.v1.BlobService/Write",
+        ] {
+            assert!(!methods.contains(&format!("/holdall.{no}")), "{no}");
         }
     }
 }

@@ -13,9 +13,9 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use tonic::{Code, transport::Channel};
 
-/// The key that auth signs with, from its data directory, and the key's id.
+/// The key that auth signs with, from the directory that its replicas share, and the key's id.
 fn signing_key(server: &Server, token: &str) -> (Ed25519KeyPair, String) {
-    let folder = server.folder().join("auth/keys");
+    let folder = server.folder().join("signing");
     let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let key = std::fs::read(&files[0]).unwrap();
@@ -65,7 +65,7 @@ impl Setting {
 
 #[tokio::test]
 async fn a_good_token_works_directly() {
-    let server = shared(Shape::FourProcesses).await;
+    let server = shared(Shape::EightProcesses).await;
     let _log = server.log_on_failure();
     let setting = setting(server).await;
     assert_eq!(setting.call(&setting.token).await.unwrap(), setting.alice.account_id);
@@ -76,7 +76,7 @@ async fn a_good_token_works_directly() {
 
 #[tokio::test]
 async fn a_token_of_another_making_does_not() {
-    let server = shared(Shape::FourProcesses).await;
+    let server = shared(Shape::EightProcesses).await;
     let _log = server.log_on_failure();
     let setting = setting(server).await;
     let good = claims(&setting.token);
@@ -158,7 +158,7 @@ async fn a_token_of_another_making_does_not() {
 
 #[tokio::test]
 async fn a_token_ends_with_its_session() {
-    let server = shared(Shape::FourProcesses).await;
+    let server = shared(Shape::EightProcesses).await;
     let setting = setting(server).await;
     setting.alice.delete("/sessions/current").send().await.expect(204);
     // No new token comes from it, and auth itself refuses the old one at once. The other services know in minutes.

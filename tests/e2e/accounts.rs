@@ -151,7 +151,7 @@ async fn a_new_password_ends_the_other_sessions(server: &Server) {
     other.get("/account").send().await.expect(200);
     change(&alice.password, "another long one").await.expect(204);
 
-    other.get("/account").send().await.problem(401, "unauthenticated");
+    server.refuses(&other, "/account").await;
     alice.get("/account").send().await.expect(200);
     alice.sign_in().await.problem(401, "wrong_credentials");
     let credentials = json!({"username": alice.username, "password": "another long one"});
@@ -189,7 +189,7 @@ async fn an_account_goes_with_all_that_it_has(server: &Server) {
     assert_eq!(alice.download("a/b/c.txt").await, "mine", "a wrong password touches nothing");
 
     alice.delete("/account").json(&json!({"current_password": alice.password})).send().await.expect(204);
-    alice.get("/account").send().await.problem(401, "unauthenticated");
+    server.refuses(&alice, "/account").await;
     alice.sign_in().await.problem(401, "wrong_credentials");
     let page = server.api().call_at(http::Method::GET, &format!("/s/{}", link.slug)).send().await;
     assert_eq!(page.status, 404);

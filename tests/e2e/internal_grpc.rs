@@ -131,7 +131,7 @@ const SERVICES: [Service; 3] = [Service::Auth, Service::Metadata, Service::Blob]
 
 #[tokio::test]
 async fn nothing_is_answered_without_a_token() {
-    let server = shared(Shape::FourProcesses).await;
+    let server = shared(Shape::EightProcesses).await;
     let _log = server.log_on_failure();
     let mut refused = 0;
     for service in SERVICES {
@@ -158,7 +158,7 @@ async fn nothing_is_answered_without_a_token() {
 
 #[tokio::test]
 async fn health_and_reflection_are_public() {
-    let server = shared(Shape::FourProcesses).await;
+    let server = shared(Shape::EightProcesses).await;
     for service in SERVICES {
         let channel = grpc::connect(server.address(service)).await;
         let answer = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.unwrap();
@@ -185,7 +185,7 @@ async fn health_and_reflection_are_public() {
 
 #[tokio::test]
 async fn blob_wants_a_grant() {
-    let server = shared(Shape::FourProcesses).await;
+    let server = shared(Shape::EightProcesses).await;
     let _log = server.log_on_failure();
     let alice = server.persona("alice").await;
     let token = alice.access_token().await;
@@ -238,7 +238,7 @@ async fn a_member_is_no_administrator() {
 
 #[tokio::test]
 async fn garbage_is_refused_in_good_order() {
-    let server = shared(Shape::FourProcesses).await;
+    let server = shared(Shape::EightProcesses).await;
     let _log = server.log_on_failure();
     let alice = server.persona("alice").await;
     let token = alice.access_token().await;
@@ -271,7 +271,7 @@ async fn a_grpc_client_needs_no_gateway() {
         BeginUploadRequest, CommitUploadRequest, NodeRef, OpenContentRequest, UploadTarget,
         content_service_client::ContentServiceClient, node_ref, upload_target,
     };
-    let server = shared(Shape::FourProcesses).await;
+    let server = shared(Shape::EightProcesses).await;
     let _log = server.log_on_failure();
     let alice = server.persona("alice").await;
     let token = alice.access_token().await;

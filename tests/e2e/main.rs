@@ -1,4 +1,4 @@
-//! Black-box tests of everything a client can do, in both shapes.
+//! Black-box tests of everything a client can do, in one process and in eight.
 
 mod access_tokens;
 mod accounts;

@@ -58,12 +58,12 @@ async fn an_ended_session_is_worth_nothing_at_once(server: &Server) {
     other.get("/space").send().await.expect(200);
     let path = format!("/sessions/{}", made["session_id"].as_str().unwrap());
     alice.delete(&path).send().await.expect(204);
-    other.get("/space").send().await.problem(401, "unauthenticated");
+    server.refuses(&other, "/space").await;
     // Ending it again changes nothing.
     alice.delete(&path).send().await.expect(204);
 
     alice.delete("/sessions/current").send().await.expect(204);
-    alice.get("/space").send().await.problem(401, "unauthenticated");
+    server.refuses(&alice, "/space").await;
     alice.post("/sessions/refresh").send().await.problem(401, "unauthenticated");
 }
 

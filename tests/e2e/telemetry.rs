@@ -23,6 +23,15 @@ fn traces(collector: &Collector, what: &str) -> BTreeMap<Vec<u8>, Vec<Received>>
     traces
 }
 
+/// Whether a service ran such a statement, whose text is told.
+fn statements(spans: &[Received], service: &str, operation: &str) -> bool {
+    spans.iter().any(|received| {
+        received.service == service
+            && received.span.name == operation
+            && received.span.attributes.iter().any(|attribute| attribute.key == "db.query.text")
+    })
+}
+
 fn names(spans: &[Received]) -> Vec<String> {
     spans.iter().map(|received| format!("{}: {}", received.service, received.span.name)).collect()
 }
@@ -47,6 +56,8 @@ async fn one_upload_is_one_trace() {
             && has("holdall-metadata", "BeginUpload")
             && has("holdall-blob", "Write")
             && has("holdall-metadata", "CommitUpload")
+            && statements(spans, "holdall-blob", "INSERT")
+            && statements(spans, "holdall-metadata", "COMMIT")
     };
     let uploads = eventually("every upload is a trace through all processes", async || {
         let mut found = traces(&collector, "PUT ");
@@ -54,6 +65,9 @@ async fn one_upload_is_one_trace() {
         (found.len() == UPLOADS).then_some(found)
     })
     .await;
+    // Auth remembers who has just been there, so not every trace has statements of its.
+    let spans = collector.spans();
+    assert!(statements(&spans, "holdall-auth", "SELECT"));
     for spans in uploads.values() {
         check(spans);
         let text = format!("{spans:?}");

@@ -1,7 +1,10 @@
 //! An HTTP client of one server, with or without credentials.
 
 use std::{
-    sync::{Arc, OnceLock, RwLock},
+    sync::{
+        Arc, OnceLock, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,8 +28,35 @@ pub fn encode_path(path: &str) -> String {
     path.split('/').map(encode_segment).collect::<Vec<_>>().join("/")
 }
 
-/// Where a server is. Changes when it starts again.
-pub(crate) type Location = Arc<RwLock<String>>;
+/// Where a server is: at its only gateway, or at any of several, which take turns. Changes when it starts again.
+#[derive(Clone, Default)]
+pub(crate) struct Location(Arc<Gateways>);
+
+#[derive(Default)]
+struct Gateways {
+    urls: RwLock<Vec<String>>,
+    turn: AtomicUsize,
+}
+
+impl Location {
+    /// From now on it is there.
+    pub(crate) fn set(&self, urls: Vec<String>) {
+        *self.0.urls.write().expect("not poisoned") = urls;
+    }
+
+    /// The first gateway.
+    pub(crate) fn first(&self) -> String {
+        let urls = self.0.urls.read().expect("not poisoned");
+        urls.first().cloned().expect("a gateway is running")
+    }
+
+    /// The gateway whose turn it is.
+    pub(crate) fn next(&self) -> String {
+        let urls = self.0.urls.read().expect("not poisoned");
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        urls.get(turn % urls.len().max(1)).cloned().expect("a gateway is running")
+    }
+}
 
 /// A client. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -79,9 +109,9 @@ impl Api {
         self.bearer.as_deref()
     }
 
-    /// Where the server is: `http://127.0.0.1:PORT`.
+    /// Where the server is, as links say: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
-        self.location.read().expect("not poisoned").clone()
+        self.location.first()
     }
 
     /// A call to a path of the native API, such as `/space`.
@@ -92,7 +122,7 @@ impl Api {
     /// A call to any path of the server.
     pub fn call_at(&self, method: Method, path: &str) -> Call {
         let request = format!("{method} {path}");
-        let mut builder = self.http.request(method, format!("{}{path}", self.url()));
+        let mut builder = self.http.request(method, format!("{}{path}", self.location.next()));
         if let Some(token) = &self.bearer {
             builder = builder.bearer_auth(token);
         }

@@ -10,13 +10,15 @@ use std::{
 
 use crate::Command;
 
-/// The two ways to run Holdall.
+/// The ways to run Holdall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// The gateway with all services inside, SQLite, one data directory.
     OneProcess,
     /// Gateway, auth, metadata and blob as processes; PostgreSQL; packs in a folder.
     FourProcesses,
+    /// Two of each; PostgreSQL; packs in a bucket of S3. Clients use both gateways in turn.
+    EightProcesses,
 }
 
 impl Shape {
@@ -24,7 +26,17 @@ impl Shape {
     pub fn services(self) -> &'static [Service] {
         match self {
             Self::OneProcess => &[Service::Gateway],
-            Self::FourProcesses => &[Service::Auth, Service::Metadata, Service::Blob, Service::Gateway],
+            Self::FourProcesses | Self::EightProcesses => {
+                &[Service::Auth, Service::Metadata, Service::Blob, Service::Gateway]
+            }
+        }
+    }
+
+    /// How many processes there are of each.
+    pub fn replicas(self) -> usize {
+        match self {
+            Self::OneProcess | Self::FourProcesses => 1,
+            Self::EightProcesses => 2,
         }
     }
 }
@@ -113,22 +125,23 @@ impl Options {
         text
     }
 
-    /// Writes the configuration of one process and says how to start it.
+    /// Writes the configuration of one process and says how to start it. `place` is the name of its own files.
     pub(crate) fn prepare(
         &self,
         shape: Shape,
         of: Service,
         folder: &Path,
+        place: &str,
         listen: &str,
         more: &[(String, String)],
     ) -> Command {
-        let file = folder.join(format!("{}.toml", of.name()));
+        let file = folder.join(format!("{place}.toml"));
         fs::write(&file, self.file(shape, of, more)).expect("the temporary folder takes a file");
         let mut command = Command::new(of.program()).arg("--config").path(&file).arg("--listen").arg(listen);
         if shape == Shape::OneProcess {
             command = command.arg("--data-dir").path(&data_dir(folder));
         } else if of != Service::Gateway {
-            command = command.arg("--data-dir").path(&folder.join(of.name()));
+            command = command.arg("--data-dir").path(&folder.join(place));
         }
         self.env.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
@@ -143,12 +156,16 @@ pub(crate) fn data_dir(folder: &Path) -> PathBuf {
 pub(crate) fn write_key(folder: &Path, name: &str) {
     let mut key = [0; 32];
     getrandom::fill(&mut key).expect("the system has randomness");
-    let path = folder.join(name);
+    write_secret(folder, name, &hex::encode(key));
+}
+
+/// A file that its owner alone can read.
+pub(crate) fn write_secret(folder: &Path, name: &str, text: &str) {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&path)
+        .open(folder.join(name))
         .expect("the temporary folder takes a file");
-    writeln!(file, "{}", hex::encode(key)).expect("the temporary folder takes a file");
+    writeln!(file, "{text}").expect("the temporary folder takes a file");
 }

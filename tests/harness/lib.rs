@@ -13,6 +13,8 @@
 mod answer;
 mod api;
 mod binaries;
+#[path = "../../services/blob/tests/bucket/mod.rs"]
+pub mod bucket;
 pub mod collector;
 mod content;
 pub mod grpc;

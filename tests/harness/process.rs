@@ -168,7 +168,11 @@ impl Process {
             }
             let lines = self.log.0.lock().expect("not poisoned");
             lines.iter().find_map(|line| {
-                let (_, address) = line.split_once(" listening on http://")?;
+                let (who, address) = line.split_once(" listening on http://")?;
+                // Operators have an address of their own.
+                if who.ends_with(" admin") {
+                    return None;
+                }
                 Some(format!("http://{}", address.trim()))
             })
         })

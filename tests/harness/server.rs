@@ -1,9 +1,7 @@
 //! A running installation in either shape.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, RwLock},
-};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use holdall_sql::testing::PostgresCluster;
 use tempfile::TempDir;
@@ -11,25 +9,37 @@ use tempfile::TempDir;
 use crate::{
     Api, Options, Persona, Process, Service, Shape,
     api::Location,
+    bucket::Bucket,
     eventually,
-    launch::{data_dir, write_key},
-    reaper,
+    launch::{data_dir, write_key, write_secret},
+    reaper, within,
 };
 
 /// The key that metadata and blob share.
 const GRANT_KEY: &str = "grant.key";
 /// The key that auth and the gateway share.
 const DELEGATION_KEY: &str = "delegation.key";
+/// What requests to the bucket are signed with.
+const S3_ACCESS: &str = "s3.access";
+const S3_SECRET: &str = "s3.secret";
 
 /// An installation with a folder of its own. Its processes and its folder are gone when it is dropped.
 pub struct Server {
     shape: Shape,
     options: Options,
     databases: Vec<(Service, String)>,
-    processes: Vec<(Service, Process, String)>,
+    processes: Vec<Running>,
     location: Location,
+    bucket: Option<Bucket>,
     // Last: the folder goes when the processes have gone.
     folder: TempDir,
+}
+
+/// A process of an installation.
+struct Running {
+    service: Service,
+    process: Process,
+    address: String,
 }
 
 impl Server {
@@ -43,15 +53,20 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("holdall-e2e-").tempdir().expect("a temporary folder");
         reaper::folder(folder.path());
         let mut databases = Vec::new();
-        if shape == Shape::FourProcesses {
+        let bucket = (shape == Shape::EightProcesses).then(Bucket::local);
+        if let Some(bucket) = &bucket {
+            write_secret(folder.path(), S3_ACCESS, &bucket.access_key);
+            write_secret(folder.path(), S3_SECRET, &bucket.secret_key);
+        }
+        if shape != Shape::OneProcess {
             write_key(folder.path(), GRANT_KEY);
             write_key(folder.path(), DELEGATION_KEY);
             for service in [Service::Auth, Service::Metadata, Service::Blob] {
                 databases.push((service, PostgresCluster::shared().create_database().await));
             }
         }
-        let location = Arc::new(RwLock::new(String::new()));
-        let mut server = Self { shape, options, databases, processes: Vec::new(), location, folder };
+        let location = Location::default();
+        let mut server = Self { shape, options, databases, processes: Vec::new(), location, bucket, folder };
         server.launch().await;
         server
     }
@@ -59,11 +74,14 @@ impl Server {
     /// Starts the processes on the folder as it is.
     async fn launch(&mut self) {
         for &service in self.shape.services() {
-            let process = self.command(service, "127.0.0.1:0").start();
-            let address = process.address().await;
-            self.processes.push((service, process, address));
+            // Those of one service are equal, so the first one names the place of the next.
+            for _ in 0..self.shape.replicas() {
+                let process = self.another(service, "127.0.0.1:0").start();
+                let address = process.address().await;
+                self.processes.push(Running { service, process, address });
+            }
         }
-        *self.location.write().expect("not poisoned") = self.address(Service::Gateway).to_owned();
+        self.location.set(self.addresses(Service::Gateway));
         let api = self.api();
         eventually("the server is ready", async || {
             let answer = api.call_at(http::Method::GET, "/readyz").try_send().await.ok()?;
@@ -72,37 +90,63 @@ impl Server {
         .await;
     }
 
-    /// How to start one of its processes, with the services before it running.
+    /// How to start one of its processes again, of several the first, with the services before it running.
     pub fn command(&self, service: Service, listen: &str) -> crate::Command {
+        self.replica(service, 0, listen)
+    }
+
+    /// How to start one more process of a service.
+    pub fn another(&self, service: Service, listen: &str) -> crate::Command {
+        self.replica(service, self.addresses(service).len(), listen)
+    }
+
+    /// How to start the process of that number.
+    fn replica(&self, service: Service, number: usize, listen: &str) -> crate::Command {
         let mut more = Vec::new();
+        let path = |name: &str| self.folder.path().join(name).to_str().expect("UTF-8").to_owned();
         if let Some((_, url)) = self.databases.iter().find(|(of, _)| *of == service) {
             let key = if service == Service::Blob { "index.url" } else { "database.url" };
             more.push((service.key(key), url.clone()));
         }
-        if self.shape == Shape::FourProcesses {
-            match service {
-                Service::Auth => {}
-                Service::Blob => {}
-                Service::Metadata => {
-                    more.push(("auth.url".to_owned(), self.address(Service::Auth).to_owned()));
-                }
-                Service::Gateway => {
-                    more.push(("auth.url".to_owned(), self.address(Service::Auth).to_owned()));
-                    more.push(("metadata.url".to_owned(), self.address(Service::Metadata).to_owned()));
-                    more.push(("blob.url".to_owned(), self.address(Service::Blob).to_owned()));
-                }
-            }
-        }
         let mut options = self.options.clone();
-        if self.shape == Shape::FourProcesses {
+        if self.shape != Shape::OneProcess {
+            let needs: &[Service] = match service {
+                Service::Auth | Service::Blob => &[],
+                Service::Metadata => &[Service::Auth],
+                Service::Gateway => &[Service::Auth, Service::Metadata, Service::Blob],
+            };
+            for needed in needs {
+                more.push((format!("{}.url", needed.name()), self.addresses(*needed).join(",")));
+            }
             let (key, name) = match service {
                 Service::Metadata | Service::Blob => ("grants.key_files", GRANT_KEY),
                 Service::Auth => ("delegation.key_files", DELEGATION_KEY),
                 Service::Gateway => ("auth.delegation.key_files", DELEGATION_KEY),
             };
-            options = options.set(service, key, &format!("[{:?}]", self.folder.path().join(name)));
+            options = options.set(service, key, &format!("[{:?}]", path(name)));
         }
-        options.prepare(self.shape, service, self.folder.path(), listen, &more)
+        if self.shape.replicas() > 1 && service == Service::Auth {
+            more.push((service.key("signing.keys_dir"), path("signing")));
+        }
+        // Links are the same whichever gateway makes them: those of the first one.
+        if service == Service::Gateway && number > 0 {
+            more.push(("public.url".to_owned(), self.address(service).to_owned()));
+        }
+        if let (Service::Blob, Some(bucket)) = (service, &self.bucket) {
+            options = options.set(service, "s3.allow_http", "true");
+            more.extend([
+                (service.key("packs.store"), "s3".to_owned()),
+                (service.key("s3.endpoint"), bucket.endpoint.clone()),
+                (service.key("s3.bucket"), bucket.name.clone()),
+                (service.key("s3.access_key_file"), path(S3_ACCESS)),
+                (service.key("s3.secret_key_file"), path(S3_SECRET)),
+            ]);
+        }
+        let place = match number {
+            0 => service.name().to_owned(),
+            number => format!("{}{number}", service.name()),
+        };
+        options.prepare(self.shape, service, self.folder.path(), &place, listen, &more)
     }
 
     /// Its shape.
@@ -110,21 +154,69 @@ impl Server {
         self.shape
     }
 
-    /// Where the gateway listens: `http://127.0.0.1:PORT`.
+    /// Where the gateway listens, of several the first: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
-        self.location.read().expect("not poisoned").clone()
+        self.location.first()
     }
 
-    /// Where one of its processes listens.
+    /// Where one of its processes listens; of several the first.
     pub fn address(&self, service: Service) -> &str {
-        let found = self.processes.iter().find(|(of, ..)| *of == service);
-        &found.unwrap_or_else(|| panic!("{service:?} does not run as a process here")).2
+        &self.running(service).address
     }
 
-    /// One of its processes.
+    /// Where all processes of a service listen.
+    pub fn addresses(&self, service: Service) -> Vec<String> {
+        let of = self.processes.iter().filter(|running| running.service == service);
+        of.map(|running| running.address.clone()).collect()
+    }
+
+    /// One of its processes; of several the first.
     pub fn process(&self, service: Service) -> &Process {
-        let found = self.processes.iter().find(|(of, ..)| *of == service);
-        &found.unwrap_or_else(|| panic!("{service:?} does not run as a process here")).1
+        &self.running(service).process
+    }
+
+    fn running(&self, service: Service) -> &Running {
+        let found = self.processes.iter().find(|running| running.service == service);
+        found.unwrap_or_else(|| panic!("{service:?} does not run as a process here"))
+    }
+
+    /// The bucket of the shape that has one.
+    pub fn bucket(&self) -> &Bucket {
+        self.bucket.as_ref().expect("this shape has a bucket")
+    }
+
+    /// How many processes there are.
+    pub fn processes(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// Clients no longer take the gateway of that number, as when a load balancer has been told that it will end. Nothing
+    /// happens for processes that clients do not call.
+    pub fn leave_out(&self, number: usize) {
+        let gateways = self
+            .processes
+            .iter()
+            .enumerate()
+            .filter(|(at, running)| *at != number && running.service == Service::Gateway);
+        self.location.set(gateways.map(|(_, running)| running.address.clone()).collect());
+    }
+
+    /// Ends one of its processes, with SIGTERM or SIGKILL, and starts it again at its address.
+    pub async fn replace(&mut self, number: usize, gracefully: bool) {
+        let Running { service, process, address } = self.processes.remove(number);
+        if gracefully {
+            process.sigterm();
+            let status = process.exit().await;
+            assert_eq!(status.code(), Some(0), "{service:?} after SIGTERM:\n{}", process.log());
+        } else {
+            process.kill9().await;
+        }
+        let among = self.processes[..number].iter().filter(|running| running.service == service).count();
+        let listen = address.strip_prefix("http://").expect("it listens on http");
+        let process = self.replica(service, among, listen).start();
+        let address = process.address().await;
+        self.processes.insert(number, Running { service, process, address });
+        self.location.set(self.addresses(Service::Gateway));
     }
 
     /// The data directory of the one-process shape.
@@ -148,17 +240,35 @@ impl Server {
         Persona::register(self.api(), who).await
     }
 
+    /// Checks that the credentials of a client are void: at once where each service is one process, and else within the five
+    /// seconds for which replicas may remember them.
+    pub async fn refuses(&self, api: &Api, path: &str) {
+        if self.shape.replicas() > 1 {
+            let refused = async || {
+                // Replicas are chosen at random: so often all of them are asked.
+                for _ in 0..24 {
+                    if api.get(path).send().await.status != 401 {
+                        return None;
+                    }
+                }
+                Some(())
+            };
+            within(Duration::from_secs(10), "credentials are void", eventually("they are", refused)).await;
+        }
+        api.get(path).send().await.problem(401, "unauthenticated");
+    }
+
     /// Kills every process with SIGKILL.
     pub async fn kill9(&mut self) {
-        for (_, process, _) in &self.processes {
-            process.kill9().await;
+        for running in &self.processes {
+            running.process.kill9().await;
         }
         self.processes.clear();
     }
 
     /// Asks every process to end with SIGTERM, the gateway first, and checks that each ends with 0.
     pub async fn stop(&mut self) {
-        for (service, process, _) in self.processes.iter().rev() {
+        for Running { service, process, .. } in self.processes.iter().rev() {
             process.sigterm();
             let status = process.exit().await;
             assert_eq!(status.code(), Some(0), "{service:?} after SIGTERM:\n{}", process.log());
@@ -176,14 +286,18 @@ impl Server {
 
     /// Everything its processes have written.
     pub fn log(&self) -> String {
-        let logs: Vec<String> = self.processes.iter().map(|(_, process, _)| process.log()).collect();
+        let logs: Vec<String> = self.processes.iter().map(|running| running.process.log()).collect();
         logs.join("\n")
     }
 
     /// Prints what its processes write from now on, if the test fails.
     pub fn log_on_failure(&self) -> LogOnFailure<'_> {
         LogOnFailure {
-            from: self.processes.iter().map(|(_, process, _)| (process, process.log_len())).collect(),
+            from: self
+                .processes
+                .iter()
+                .map(|running| (&running.process, running.process.log_len()))
+                .collect(),
         }
     }
 }

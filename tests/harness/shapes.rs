@@ -1,4 +1,4 @@
-//! Every black-box test runs in both shapes.
+//! Every black-box test runs in two shapes: the smallest, and the largest.
 
 use tokio::sync::OnceCell;
 
@@ -10,14 +10,16 @@ use crate::{Server, Shape};
 pub async fn shared(shape: Shape) -> &'static Server {
     static ONE_PROCESS: OnceCell<Server> = OnceCell::const_new();
     static FOUR_PROCESSES: OnceCell<Server> = OnceCell::const_new();
+    static EIGHT_PROCESSES: OnceCell<Server> = OnceCell::const_new();
     let cell = match shape {
         Shape::OneProcess => &ONE_PROCESS,
         Shape::FourProcesses => &FOUR_PROCESSES,
+        Shape::EightProcesses => &EIGHT_PROCESSES,
     };
     cell.get_or_init(|| Server::start(shape)).await
 }
 
-/// Makes two tests of each of these functions, one per shape, on the shared servers.
+/// Makes two tests of each of these functions, in one process and in eight, on the shared servers.
 ///
 /// ```text
 /// both_shapes!(name);
@@ -40,8 +42,8 @@ macro_rules! both_shapes {
             }
 
             #[tokio::test]
-            async fn four_processes() {
-                in_shape($crate::Shape::FourProcesses).await;
+            async fn eight_processes() {
+                in_shape($crate::Shape::EightProcesses).await;
             }
         }
     )*};

@@ -6,13 +6,17 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use holdall_runtime::telemetry::DURATIONS;
 use http::header::{CONNECTION, EXPECT, HOST, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Histogram;
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
@@ -29,15 +33,22 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 64;
 
 /// See the module.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct EdgeLayer {
     secure: bool,
+    duration: Histogram<f64>,
 }
 
 impl EdgeLayer {
     /// For a server reached by `http` or `https`.
     pub fn new(scheme: &str) -> Self {
-        Self { secure: scheme == "https" }
+        let duration = opentelemetry::global::meter("holdall")
+            .f64_histogram("http.server.request.duration")
+            .with_unit("s")
+            .with_boundaries(DURATIONS.to_vec())
+            .with_description("Duration of HTTP requests to the head of their answer")
+            .build();
+        Self { secure: scheme == "https", duration }
     }
 }
 
@@ -45,7 +56,7 @@ impl<S> Layer<S> for EdgeLayer {
     type Service = Edge<S>;
 
     fn layer(&self, inner: S) -> Edge<S> {
-        Edge { inner, secure: self.secure }
+        Edge { inner, secure: self.secure, duration: self.duration.clone() }
     }
 }
 
@@ -54,6 +65,7 @@ impl<S> Layer<S> for EdgeLayer {
 pub struct Edge<S> {
     inner: S,
     secure: bool,
+    duration: Histogram<f64>,
 }
 
 impl<S> Service<Request> for Edge<S>
@@ -74,6 +86,8 @@ where
         let secure = self.secure;
         let method = request.method().clone();
         let span = span(&request, &id);
+        let (started, duration) = (Instant::now(), self.duration.clone());
+        let route = request.extensions().get::<MatchedPath>().cloned();
         let shape = Shape::of(request.uri().path());
         let preflight = if shape.is_open() { cors::preflight(&request) } else { None };
         let (request, unread) = Unread::watch(request);
@@ -91,6 +105,17 @@ where
                 Err(answer) => answer,
             };
             let mut response = finish(Problem::complete(response, &method, &id), &id, secure);
+            duration.record(
+                started.elapsed().as_secs_f64(),
+                &[
+                    KeyValue::new("http.request.method", known(&method)),
+                    KeyValue::new(
+                        "http.route",
+                        route.map_or_else(|| "unknown".into(), |route| route.as_str().to_owned()),
+                    ),
+                    KeyValue::new("http.response.status_code", i64::from(response.status().as_u16())),
+                ],
+            );
             if shape.is_open() {
                 cors::open(response.headers_mut());
             }
@@ -130,6 +155,20 @@ fn span(request: &Request, id: &str) -> Span {
         holdall_runtime::trace::adopt(&span, request.headers());
     }
     span
+}
+
+/// Words that are no method must not each become a time series.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    }
 }
 
 /// What hyper and axum let pass.

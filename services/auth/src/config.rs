@@ -5,7 +5,7 @@ mod sections;
 use std::path::Path;
 
 use holdall_runtime::config::{
-    DataConfig, Invalid, ProcessConfig, ServerConfig, ShutdownConfig, TelemetryConfig, Validate,
+    AdminConfig, DataConfig, Invalid, ProcessConfig, ServerConfig, ShutdownConfig, TelemetryConfig, Validate,
 };
 use holdall_sql::Settings;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,8 @@ pub struct Process {
     pub data: DataConfig,
     /// The service itself.
     pub auth: Config,
+    /// The listener for operators.
+    pub admin: AdminConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
     /// How it stops.
@@ -96,6 +98,10 @@ impl ProcessConfig for Process {
 
     fn shutdown(&self) -> &ShutdownConfig {
         &self.shutdown
+    }
+
+    fn admin(&self) -> &AdminConfig {
+        &self.admin
     }
 }
 

@@ -40,6 +40,7 @@ use holdall_proto::auth::v1::delegation_service_server::DelegationServiceServer;
 use holdall_proto::auth::v1::key_service_server::KeyServiceServer;
 use holdall_proto::auth::v1::session_service_server::SessionServiceServer;
 use holdall_runtime::clock::Clock;
+use holdall_runtime::data_dir::DataDir;
 use holdall_runtime::health::{self, Readiness};
 use holdall_runtime::layers::{self, Admission};
 use holdall_runtime::run::StartError;
@@ -130,6 +131,18 @@ pub async fn build(config: Config, clock: Clock, shutdown: &Shutdown) -> Result<
     let routes = health::add_reflection(routes, FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
     readiness.ready().await;
     Ok(Service { routes: layers::wrap(routes, Admission::new(verifier, PUBLIC)), readiness, store })
+}
+
+/// Brings the schema of the database up to date, for a service that may not do that itself.
+///
+/// # Errors
+/// As [`build`].
+pub async fn migrate(process: Process) -> Result<(), StartError> {
+    // A file is migrated while nobody else has it.
+    let file = process.auth.database.url.is_empty();
+    let _owned = file.then(|| DataDir::acquire(&process.data.dir, "holdall-auth migrate")).transpose()?;
+    let config = process.auth.within(&process.data.dir);
+    Store::migrate(&config.database).await.map_err(database_error)
 }
 
 fn routes(authority: Arc<Authority>, keys: Arc<Keyring>, clock: Clock) -> Routes {

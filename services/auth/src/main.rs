@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use holdall_auth::{Process, build};
+use holdall_auth::{Process, build, migrate};
 use holdall_runtime::clock::Clock;
 use holdall_runtime::data_dir::DataDir;
 use holdall_runtime::{run, serve};
@@ -11,6 +11,10 @@ use holdall_runtime::{run, serve};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let about = "Bring the database's schema up to date and exit";
+    if let Some(code) = run::command("holdall-auth", "migrate", about, migrate) {
+        return code;
+    }
     run::main("holdall-auth", |process: run::Process<Process>| async move {
         let config = &process.config;
         let server = serve::Server::new(serve::Profile::Grpc, &config.server)?;

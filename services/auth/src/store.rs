@@ -74,6 +74,14 @@ impl Store {
         Ok(Self { db: Database::open(settings, &MIGRATIONS, Durability::Full).await? })
     }
 
+    /// Brings the schema of a database up to date.
+    ///
+    /// # Errors
+    /// As [`Database::migrate`].
+    pub async fn migrate(settings: &Settings) -> Result<(), holdall_sql::Error> {
+        Database::migrate(settings, &MIGRATIONS, Durability::Full).await
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdall_runtime::config::{
-    ByteSize, DataConfig, HumanDuration, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
+    AdminConfig, ByteSize, DataConfig, HumanDuration, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
     TelemetryConfig, UpstreamConfig, Validate,
 };
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub struct Process {
     pub blob: Config,
     /// How to reach the metadata service, which knows what is in use. Without a URL nothing is deleted.
     pub metadata: UpstreamConfig,
+    /// The listener for operators.
+    pub admin: AdminConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
     /// How it stops.
@@ -63,6 +65,10 @@ impl ProcessConfig for Process {
 
     fn shutdown(&self) -> &ShutdownConfig {
         &self.shutdown
+    }
+
+    fn admin(&self) -> &AdminConfig {
+        &self.admin
     }
 }
 

@@ -230,10 +230,23 @@ fn admission(clock: Clock) -> Admission {
     Admission::new(Verifier::new("", "", no_keys, clock), rpc::PUBLIC)
 }
 
+/// Brings the schema of the index up to date, for a service that may not do that itself.
+///
+/// # Errors
+/// As [`build`].
+pub async fn migrate(process: Process) -> Result<(), StartError> {
+    let data_dir = DataDir::acquire(&process.data.dir, "holdall-blob migrate")?;
+    let index = process.blob.index.or_file(&data_dir.path().join("index.db"));
+    Database::migrate(&index, &MIGRATIONS, Durability::Rebuildable).await.map_err(index_error)
+}
+
 fn index_error(error: holdall_sql::Error) -> StartError {
+    use holdall_sql::Error as Sql;
     match error {
-        holdall_sql::Error::Settings(problem) => {
-            StartError::Config(Invalid::new("blob.index.url", problem).into())
+        Sql::Settings(problem) => StartError::Config(Invalid::new("blob.index.url", problem).into()),
+        // A restart would change nothing.
+        error @ (Sql::TooOld { .. } | Sql::Unsafe { .. } | Sql::Migration(_)) => {
+            StartError::Config(format!("the index of blobs: {error}").into())
         }
         error => StartError::failed(format!("the index of blobs: {}", chain(&error))),
     }

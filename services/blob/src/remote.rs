@@ -173,7 +173,8 @@ fn reach(service: &Service) -> Result<Reached, StartError> {
         ..UpstreamConfig::default()
     };
     upstream.validate().map_err(|invalid| StartError::Config(invalid.into()))?;
-    let connected = upstream::connect(&upstream, Some(upstream.timeout.get()))?;
+    let connected =
+        upstream::connect(&upstream, Some(upstream.timeout.get()), &upstream::Idempotent::default())?;
     Ok(Reached { client: AdminServiceClient::new(connected), url, keys: keys(&process.blob.grants)? })
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use holdall_runtime::config::{
-    ByteSize, DataConfig, HumanDuration, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
+    AdminConfig, ByteSize, DataConfig, HumanDuration, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
     TelemetryConfig, UpstreamConfig, Validate,
 };
 use holdall_sql::Settings;
@@ -23,6 +23,8 @@ pub struct Process {
     pub auth: UpstreamConfig,
     /// The service itself.
     pub metadata: Config,
+    /// The listener for operators.
+    pub admin: AdminConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
     /// How it stops.
@@ -60,6 +62,10 @@ impl ProcessConfig for Process {
 
     fn shutdown(&self) -> &ShutdownConfig {
         &self.shutdown
+    }
+
+    fn admin(&self) -> &AdminConfig {
+        &self.admin
     }
 }
 

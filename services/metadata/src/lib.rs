@@ -104,16 +104,7 @@ pub async fn build(config: &Config, data_dir: &Path, deps: Deps) -> Result<Servi
     let (keys, pager) = keys(config)?;
     let settings = settings(config, data_dir);
     let elsewhere = own_elsewhere(&settings, data_dir)?;
-    let db =
-        Database::open(&settings, &store::MIGRATIONS, Durability::Full).await.map_err(
-            |error| match error {
-                holdall_sql::Error::Settings(problem) => {
-                    let problem = format!("cannot be used: {problem}");
-                    StartError::Config(Invalid::new("metadata.database.url", problem).into())
-                }
-                error => StartError::failed(error),
-            },
-        )?;
+    let db = Database::open(&settings, &store::MIGRATIONS, Durability::Full).await.map_err(database_error)?;
     let store = Store::new(
         db,
         Terms {
@@ -138,6 +129,33 @@ pub async fn build(config: &Config, data_dir: &Path, deps: Deps) -> Result<Servi
     readiness.ready().await;
     let routes = layers::wrap(routes, Admission::new(verifier, rpc::PUBLIC));
     Ok(Service { routes, readiness, store, _elsewhere: elsewhere })
+}
+
+/// Brings the schema of the database up to date, for a service that may not do that itself.
+///
+/// # Errors
+/// As [`build`].
+pub async fn migrate(process: Process) -> Result<(), StartError> {
+    let settings = settings(&process.metadata, &process.data.dir);
+    // A file is migrated while nobody else has it.
+    let file = settings.sqlite_path().is_some();
+    let _owned = file.then(|| DataDir::acquire(&process.data.dir, "holdall-metadata migrate")).transpose()?;
+    Database::migrate(&settings, &store::MIGRATIONS, Durability::Full).await.map_err(database_error)
+}
+
+fn database_error(error: holdall_sql::Error) -> StartError {
+    use holdall_sql::Error as Sql;
+    match error {
+        Sql::Settings(problem) => {
+            let problem = format!("cannot be used: {problem}");
+            StartError::Config(Invalid::new("metadata.database.url", problem).into())
+        }
+        // A restart would change nothing.
+        Sql::TooOld { .. } | Sql::Unsafe { .. } | Sql::Migration(_) => {
+            StartError::Config(format!("database of the metadata service: {error}").into())
+        }
+        error => StartError::failed(format!("database of the metadata service: {error}")),
+    }
 }
 
 /// Where the database is: `metadata.db` in `data_dir` when the configuration does not say.

@@ -1,8 +1,9 @@
 //! `holdall-metadata`: the metadata service as a process of its own.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use holdall_metadata::{Deps, Process, build, settings};
+use holdall_metadata::{Deps, Process, build, migrate, settings};
 use holdall_runtime::clock::Clock;
 use holdall_runtime::data_dir::DataDir;
 use holdall_runtime::{run, serve, upstream};
@@ -11,10 +12,15 @@ use holdall_runtime::{run, serve, upstream};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let about = "Bring the database's schema up to date and exit";
+    if let Some(code) = run::command("holdall-metadata", "migrate", about, migrate) {
+        return code;
+    }
     run::main("holdall-metadata", |process: run::Process<Process>| async move {
         let config = &process.config;
         let server = serve::Server::new(serve::Profile::Grpc, &config.server)?;
-        let auth = upstream::connect(&config.auth, Some(config.auth.timeout.get()))?;
+        let idempotent = Arc::new(holdall_proto::idempotent_methods());
+        let auth = upstream::connect(&config.auth, Some(config.auth.timeout.get()), &idempotent)?;
         let listener = run::bind(config.server.listen).await?;
         // PostgreSQL may be shared by replicas; a file may not.
         let file = settings(&config.metadata, &config.data.dir).sqlite_path().is_some();

@@ -21,6 +21,7 @@ const NAME: &str = "holdall-example";
 struct Config {
     server: config::ServerConfig,
     data: config::DataConfig,
+    admin: config::AdminConfig,
     telemetry: config::TelemetryConfig,
     shutdown: config::ShutdownConfig,
 }
@@ -41,6 +42,10 @@ impl ProcessConfig for Config {
 
     fn shutdown(&self) -> &config::ShutdownConfig {
         &self.shutdown
+    }
+
+    fn admin(&self) -> &config::AdminConfig {
+        &self.admin
     }
 }
 

@@ -22,8 +22,8 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 pub use sections::{
-    BodyConfig, DataConfig, LogFormat, ServerConfig, ServerLimits, ShutdownConfig, TelemetryConfig,
-    TlsConfig, UpstreamConfig,
+    AdminConfig, BodyConfig, DataConfig, LogFormat, ServerConfig, ServerLimits, ShutdownConfig,
+    TelemetryConfig, TlsConfig, UpstreamConfig,
 };
 pub use units::{ByteSize, HumanDuration, UnitError};
 
@@ -59,6 +59,8 @@ pub trait ProcessConfig: Serialize + DeserializeOwned + Default + Validate {
     fn telemetry(&self) -> &TelemetryConfig;
     /// `[shutdown]`.
     fn shutdown(&self) -> &ShutdownConfig;
+    /// `[admin]`.
+    fn admin(&self) -> &AdminConfig;
 }
 
 /// A value that makes no sense.

@@ -45,7 +45,8 @@ pub fn load(path: &Path) -> Result<[u8; 32], KeyFileError> {
     let read = |source| KeyFileError::Read { path: path.to_owned(), source };
     let text = fs::read_to_string(path).map_err(read)?;
     let mode = fs::metadata(path).map_err(read)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    // The group's right to read is how mounted secrets are shared with a process that is not root.
+    if mode & 0o037 != 0 {
         tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others may read a key file");
     }
     let key = parse(text.trim()).ok_or_else(|| KeyFileError::Malformed { path: path.to_owned() })?;

@@ -9,6 +9,7 @@
 //!
 //! This crate does not depend on the protocol crate or on any service, and must not.
 
+pub mod admin;
 pub mod body;
 pub mod clock;
 pub mod config;

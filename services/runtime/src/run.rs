@@ -5,17 +5,19 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Args as _, CommandFactory, FromArgMatches};
 
 use crate::BoxError;
+use crate::admin::{Admin, Ready};
 use crate::config::{self, Args, ConfigError, ProcessConfig};
 use crate::data_dir::DataDirError;
 use crate::serve::{BoundListener, Server};
 use crate::shutdown::{Drained, Shutdown};
-use crate::telemetry;
+use crate::telemetry::{self, Scrape};
 use crate::tls::TlsError;
 
 /// Exit code: the configuration cannot be used, or the data directory is in use (`EX_CONFIG` of sysexits.h).
@@ -40,6 +42,7 @@ pub struct Process<C> {
     pub config: C,
     /// When to stop.
     pub shutdown: Shutdown,
+    ready: Ready,
 }
 
 /// Why a server does not start.
@@ -99,14 +102,19 @@ impl From<DataDirError> for StartError {
 
 impl<C> Process<C> {
     /// Says on standard output, and in the log, where a server can be reached. Programs read the line
-    /// `NAME listening on URL`; it comes when connections are about to be taken.
+    /// `NAME listening on URL`; it comes when connections are about to be taken, and the process is ready from then on.
     pub fn announce(&self, server: &Server, listener: &BoundListener) {
-        let url = format!("{}://{}", server.scheme(), listener.local_addr());
-        let mut out = std::io::stdout().lock();
-        // A closed standard output is no reason not to serve.
-        let _ = writeln!(out, "{} listening on {url}", self.name).and_then(|()| out.flush());
-        tracing::info!(%url, "listening");
+        announce(self.name, server.scheme(), listener);
+        self.ready.set();
     }
+}
+
+pub(crate) fn announce(name: &str, scheme: &str, listener: &BoundListener) {
+    let url = format!("{scheme}://{}", listener.local_addr());
+    let mut out = std::io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    let _ = writeln!(out, "{name} listening on {url}").and_then(|()| out.flush());
+    tracing::info!(name, %url, "listening");
 }
 
 /// [`BoundListener::bind`] with an error that says which address.
@@ -141,6 +149,62 @@ fn arguments(name: &'static str) -> Args {
     Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
+/// Does something else than serve when the first argument says so: `NAME COMMAND [--config FILE] [--data-dir DIR]`.
+///
+/// `about` is what `--help` says of the command. Exit codes and log are those of a server.
+pub fn command<C, Fut>(
+    name: &'static str,
+    command: &'static str,
+    about: &'static str,
+    work: impl FnOnce(C) -> Fut,
+) -> Option<ExitCode>
+where
+    C: ProcessConfig,
+    Fut: Future<Output = Result<(), StartError>>,
+{
+    std::env::args_os().nth(1).filter(|first| first == command)?;
+    let place = Place::augment_args(clap::Command::new(command).about(about));
+    let matches = clap::Command::new(name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .subcommand(place)
+        .get_matches();
+    let place = match matches.subcommand().map(|(_, matches)| Place::from_arg_matches(matches)) {
+        Some(Ok(place)) => place,
+        Some(Err(error)) => error.exit(),
+        None => return None,
+    };
+    let args = Args { config: place.config, data_dir: place.data_dir, ..Args::default() };
+    let done = config::load(&args).map_err(StartError::from).and_then(|config: C| {
+        crate::tls::install_provider();
+        let runtime = tokio::runtime::Runtime::new().map_err(StartError::failed)?;
+        runtime.block_on(async {
+            let telemetry = telemetry::start(name, config.telemetry(), false).map_err(StartError::failed)?;
+            let done = work(config).await;
+            telemetry.shutdown().await;
+            done
+        })
+    });
+    Some(done.map_or_else(
+        |error| {
+            complain(name, &error);
+            ExitCode::from(error.exit_code())
+        },
+        |()| ExitCode::SUCCESS,
+    ))
+}
+
+/// Where a command works.
+#[derive(clap::Args)]
+struct Place {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory with this server's data.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
 fn prepare<C, F, Fut>(name: &'static str, args: &Args, start: F) -> Result<ExitCode, StartError>
 where
     C: ProcessConfig,
@@ -159,8 +223,9 @@ where
         .build()
         .map_err(StartError::failed)?;
     let ended = runtime.block_on(async {
-        let telemetry = telemetry::start(name, config.telemetry()).map_err(StartError::failed)?;
-        let ended = live(name, config, start).await;
+        let telemetry = telemetry::start(name, config.telemetry(), config.admin().listen.is_some())
+            .map_err(StartError::failed)?;
+        let ended = live(name, config, telemetry.scrape(), start).await;
         if let Err(error) = &ended {
             tracing::error!(%error, "cannot start");
         }
@@ -171,7 +236,12 @@ where
     ended
 }
 
-async fn live<C, F, Fut>(name: &'static str, config: C, start: F) -> Result<ExitCode, StartError>
+async fn live<C, F, Fut>(
+    name: &'static str,
+    config: C,
+    scrape: Option<Scrape>,
+    start: F,
+) -> Result<ExitCode, StartError>
 where
     C: ProcessConfig,
     F: FnOnce(Process<C>) -> Fut,
@@ -179,8 +249,20 @@ where
 {
     let shutdown = Shutdown::new(config.shutdown().timeout.get());
     shutdown.on_signals().map_err(StartError::failed)?;
-    start(Process { name, config, shutdown: shutdown.clone() }).await?;
-    Ok(match shutdown.drain().await {
+    let ready = Ready::default();
+    let admin = match config.admin().listen.zip(scrape) {
+        Some((addr, scrape)) => {
+            Some(Admin::start(addr, name, ready.clone(), shutdown.clone(), scrape).await?)
+        }
+        None => None,
+    };
+    let ended = start(Process { name, config, shutdown: shutdown.clone(), ready }).await;
+    let drained = shutdown.drain().await;
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
+    ended?;
+    Ok(match drained {
         Drained::Complete => {
             tracing::info!("stopped");
             ExitCode::SUCCESS

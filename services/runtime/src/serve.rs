@@ -28,7 +28,7 @@ use tower::Service;
 use crate::BoxError;
 use crate::config::{ServerConfig, ServerLimits};
 use crate::shutdown::Shutdown;
-use crate::tls::TlsError;
+use crate::tls::{self, TlsError};
 
 pub use http::Profile;
 use sources::Sources;
@@ -65,14 +65,14 @@ impl BoundListener {
 pub struct Server {
     profile: Profile,
     limits: ServerLimits,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Arc<tls::Listening>>,
 }
 
 impl Server {
     /// Reads the files for TLS, if any.
     pub fn new(profile: Profile, config: &ServerConfig) -> Result<Self, TlsError> {
-        let tls = config.tls.as_ref().map(|tls| crate::tls::server(tls, profile.alpn())).transpose()?;
-        Ok(Self { profile, limits: config.limits.clone(), tls })
+        let tls = config.tls.as_ref().map(|tls| tls::Listening::new(tls, profile.alpn())).transpose()?;
+        Ok(Self { profile, limits: config.limits.clone(), tls: tls.map(Arc::new) })
     }
 
     /// `http` or `https`.

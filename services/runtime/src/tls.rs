@@ -1,12 +1,17 @@
 //! TLS from PEM files: for listeners, with client certificates demanded where configured, and for upstreams.
+//!
+//! Files may be replaced at any time, as those of mounted secrets are: new connections use the new ones within seconds.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::RootCertStore;
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use crate::config::{TlsConfig, UpstreamConfig};
@@ -38,37 +43,120 @@ pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// What a listener offers (TLS 1.2 and 1.3). `alpn` lists the protocols, the preferred first.
-pub fn server(config: &TlsConfig, alpn: &[&[u8]]) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-    install_provider();
-    let unusable = |problem: String| TlsError::Certificate { path: config.cert_file.clone(), problem };
-    let builder = rustls::ServerConfig::builder();
-    let builder = match &config.client_ca_file {
-        None => builder.with_no_client_auth(),
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| file(path, &error))?;
-            }
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| file(path, &error))?)
-        }
-    };
-    let key =
-        PrivateKeyDer::from_pem_file(&config.key_file).map_err(|error| file(&config.key_file, &error))?;
-    let mut server = builder
-        .with_single_cert(certificates(&config.cert_file)?, key)
-        .map_err(|error| unusable(error.to_string()))?;
-    server.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(Arc::new(server))
+/// How often a listener looks at its files.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// What a listener offers (TLS 1.2 and 1.3), from files that may change while it does.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    config: TlsConfig,
+    alpn: &'static [&'static [u8]],
+    names: Vec<ServerName<'static>>,
+    current: Mutex<Offer>,
 }
 
-/// What an upstream is connected to with. `None` for an `http` URL.
-pub fn client(config: &UpstreamConfig) -> Result<Option<ClientTlsConfig>, TlsError> {
+#[derive(Debug)]
+struct Offer {
+    server: Arc<rustls::ServerConfig>,
+    files: Files,
+    looked: Instant,
+}
+
+impl Listening {
+    /// Reads the files. `alpn` lists the protocols, the preferred first.
+    pub(crate) fn new(config: &TlsConfig, alpn: &'static [&'static [u8]]) -> Result<Self, TlsError> {
+        let names = config.client_names.iter().filter_map(|name| ServerName::try_from(name.clone()).ok());
+        Ok(Self {
+            names: names.collect(),
+            current: Mutex::new(Offer::read(config, alpn)?),
+            config: config.clone(),
+            alpn,
+        })
+    }
+
+    /// What to offer to the next connection. When the files have changed they are read again; those that cannot be used are
+    /// logged, and what was good stays.
+    pub(crate) fn current(&self) -> Arc<rustls::ServerConfig> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.looked.elapsed() >= REFRESH {
+            current.looked = Instant::now();
+            if current.files.have_changed() {
+                match Offer::read(&self.config, self.alpn) {
+                    Ok(offer) => {
+                        tracing::info!("files for TLS have changed and are used from now on");
+                        *current = offer;
+                    }
+                    Err(error) => tracing::warn!(%error, "new files for TLS cannot be used"),
+                }
+            }
+        }
+        Arc::clone(&current.server)
+    }
+
+    /// Whether a client that has shown these certificates, of the right authority, is one of those that may connect.
+    pub(crate) fn admits(&self, shown: Option<&[CertificateDer<'_>]>) -> bool {
+        if self.names.is_empty() {
+            return true;
+        }
+        let own = shown.and_then(<[_]>::first).and_then(|own| ParsedCertificate::try_from(own).ok());
+        own.is_some_and(|own| self.names.iter().any(|name| verify_server_name(&own, name).is_ok()))
+    }
+}
+
+impl Offer {
+    fn read(config: &TlsConfig, alpn: &[&[u8]]) -> Result<Self, TlsError> {
+        install_provider();
+        let paths = [Some(&config.cert_file), Some(&config.key_file), config.client_ca_file.as_ref()];
+        // Noted before they are read: a change in between is seen the next time.
+        let files = Files::new(paths.into_iter().flatten());
+        let unusable = |problem: String| TlsError::Certificate { path: config.cert_file.clone(), problem };
+        let builder = rustls::ServerConfig::builder();
+        let builder = match &config.client_ca_file {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(path)? {
+                    roots.add(certificate).map_err(|error| file(path, &error))?;
+                }
+                let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+                builder.with_client_cert_verifier(verifier.map_err(|error| file(path, &error))?)
+            }
+        };
+        let key =
+            PrivateKeyDer::from_pem_file(&config.key_file).map_err(|error| file(&config.key_file, &error))?;
+        let mut server = builder
+            .with_single_cert(certificates(&config.cert_file)?, key)
+            .map_err(|error| unusable(error.to_string()))?;
+        server.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Self { server: Arc::new(server), files, looked: Instant::now() })
+    }
+}
+
+/// What an upstream is connected to with, and the files that it came from.
+pub(crate) struct ClientFiles {
+    config: ClientTlsConfig,
+    files: Files,
+}
+
+impl ClientFiles {
+    pub(crate) fn config(&self) -> ClientTlsConfig {
+        self.config.clone()
+    }
+
+    /// Whether a file is not what it was any more.
+    pub(crate) fn have_changed(&self) -> bool {
+        self.files.have_changed()
+    }
+}
+
+/// Reads the files for an upstream. `None` for an `http` URL.
+pub(crate) fn client(config: &UpstreamConfig) -> Result<Option<ClientFiles>, TlsError> {
     if !config.url.as_deref().is_some_and(|url| url.starts_with("https:")) {
         return Ok(None);
     }
     install_provider();
+    // Noted before they are read: a change in between is seen the next time.
+    let files = Files::new([&config.ca_file, &config.cert_file, &config.key_file].into_iter().flatten());
     let mut tls = ClientTlsConfig::new();
     if let Some(path) = &config.ca_file {
         // Read here for a clear message; tonic takes the text.
@@ -78,10 +166,43 @@ pub fn client(config: &UpstreamConfig) -> Result<Option<ClientTlsConfig>, TlsErr
     if let (Some(certificate), Some(key)) = (&config.cert_file, &config.key_file) {
         tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
     }
-    if let Some(name) = &config.server_name {
+    // Replicas are called by their addresses; what counts is the name.
+    let host = config.url.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
+    let host = host.as_ref().and_then(http::Uri::host).map(|host| host.trim_matches(['[', ']']).to_owned());
+    if let Some(name) = config.server_name.clone().or(host) {
         tls = tls.domain_name(name);
     }
-    Ok(Some(tls))
+    Ok(Some(ClientFiles { config: tls, files }))
+}
+
+/// Files as they were when they were looked at.
+#[derive(Debug)]
+struct Files(Vec<(PathBuf, Option<State>)>);
+
+/// Tells one content of a file from another. Mounted secrets are replaced by changing a symbolic link, which shows in the
+/// number of the file.
+#[derive(Debug, PartialEq, Eq)]
+struct State {
+    file: (u64, u64),
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Files {
+    fn new<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        Self(paths.into_iter().map(|path| (path.clone(), State::of(path))).collect())
+    }
+
+    fn have_changed(&self) -> bool {
+        self.0.iter().any(|(path, state)| State::of(path) != *state)
+    }
+}
+
+impl State {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Self { file: (meta.dev(), meta.ino()), size: meta.len(), modified: meta.modified().ok() })
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -28,6 +28,19 @@ pub fn inject(headers: &mut HeaderMap) {
     TraceContextPropagator::new().inject(&mut HeadersMut(headers));
 }
 
+/// A span for work that is done once for several callers: a child of the first one's span, and linked with the others'.
+pub fn shared<'a>(callers: impl IntoIterator<Item = &'a Span>) -> Span {
+    let mut callers = callers.into_iter();
+    let span = match callers.next() {
+        Some(first) => tracing::debug_span!(parent: first, "shared"),
+        None => tracing::debug_span!("shared"),
+    };
+    callers.for_each(|other| {
+        span.follows_from(other);
+    });
+    span
+}
+
 /// The id of the current trace: 32 hexadecimal digits. `None` outside of any, and when telemetry was not started.
 pub fn current_id() -> Option<String> {
     let id = Context::map_current(|context| context.span().span_context().trace_id());

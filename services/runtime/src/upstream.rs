@@ -7,23 +7,42 @@
 //! - UNAVAILABLE: no connection could be made, so nothing was done;
 //! - DEADLINE_EXCEEDED: no answer in time; it may have been done;
 //! - UNKNOWN: the connection broke under the call; it may have been done.
+//!
+//! A service may have several replicas: several URLs, or one whose name stands for several addresses, as that of a headless
+//! Service does. Names are looked up every few seconds. Each call goes to the less busy of two that are in reach; one that
+//! cannot be reached is left alone until it can. A call that was not sent is sent to another replica; one that may have been
+//! done is made again only if its method is idempotent, as long as such repeats are a small part of all calls.
 
+mod replay;
+mod replicas;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use http_body::{Frame, SizeHint};
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::Endpoint;
-use tower::Service;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
+use tonic::{Code, ConnectError};
+use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt};
 
 use crate::BoxError;
 use crate::config::UpstreamConfig;
 use crate::layers::deadline;
 use crate::tls::TlsError;
+
+use replay::Replay;
+use replicas::{Call, Replicas, Waiting};
 
 /// Another service. Cheap to clone.
 pub type Upstream = BoxCloneSyncService<Request<Body>, Response<Body>, CallError>;
@@ -55,6 +74,16 @@ pub const STREAM_WINDOW: u32 = 4 << 20;
 pub const CONNECTION_WINDOW: u32 = 16 << 20;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a call is made, at most.
+const MAX_ATTEMPTS: usize = 3;
+/// Before another attempt, at least; three times as long at most.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Calls that may have been done are repeated for a fifth of all calls of the last ten seconds, and ten times a second in any
+/// case: a service that is overloaded gets no more to do.
+const BUDGET_TTL: Duration = Duration::from_secs(10);
+const BUDGET_MIN: u32 = 10;
+const BUDGET_SHARE: f32 = 0.2;
+
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -81,14 +110,37 @@ pub fn in_process(routes: Routes, timeout: Option<Duration>) -> Upstream {
     BoxCloneSyncService::new(Outgoing { inner: routes, timeout })
 }
 
+/// Paths of the methods that may be called twice with the effect of once: `/package.Service/Method`.
+pub type Idempotent = Arc<HashSet<String>>;
+
 /// A service behind TCP. Connects at the first call, and again whenever the connection was lost.
 ///
-/// `timeout` as in [`in_process`]. Trap: calls on one connection share its window, so a stalled upload can
-/// stall them all; connect separately for content and for everything else.
-pub fn connect(config: &UpstreamConfig, timeout: Option<Duration>) -> Result<Upstream, UpstreamError> {
-    let url = config.url.clone().ok_or(UpstreamError::NoUrl)?;
-    let mut endpoint = Endpoint::from_shared(url)
-        .map_err(UpstreamError::Url)?
+/// `timeout` as in [`in_process`]; it holds for all attempts together. Has to be called within a tokio runtime. Trap: calls
+/// on one connection share its window, so a stalled upload can stall them all; connect separately for content and for
+/// everything else.
+pub fn connect(
+    config: &UpstreamConfig,
+    timeout: Option<Duration>,
+    idempotent: &Idempotent,
+) -> Result<Upstream, UpstreamError> {
+    let inner = Balanced {
+        replicas: Replicas::new(config)?,
+        idempotent: Arc::clone(idempotent),
+        budget: Arc::new(TpsBudget::new(BUDGET_TTL, BUDGET_MIN, BUDGET_SHARE)),
+    };
+    Ok(BoxCloneSyncService::new(Outgoing { inner, timeout }))
+}
+
+/// A connection to one replica, made when it is needed.
+fn channel(
+    uri: &Uri,
+    address: SocketAddr,
+    tls: Option<ClientTlsConfig>,
+) -> Result<Channel, tonic::transport::Error> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))?
+        // What it is called, whatever its address.
+        .origin(uri.clone())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .max_frame_size(MAX_FRAME_SIZE)
@@ -98,10 +150,122 @@ pub fn connect(config: &UpstreamConfig, timeout: Option<Duration>) -> Result<Ups
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    if let Some(tls) = crate::tls::client(config)? {
-        endpoint = endpoint.tls_config(tls).map_err(UpstreamError::Url)?;
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls)?;
     }
-    Ok(BoxCloneSyncService::new(Outgoing { inner: endpoint.connect_lazy(), timeout }))
+    Ok(endpoint.connect_lazy())
+}
+
+/// Calls one of the replicas, and another if that may help.
+#[derive(Clone)]
+struct Balanced {
+    replicas: Replicas,
+    idempotent: Idempotent,
+    budget: Arc<TpsBudget>,
+}
+
+impl Service<Request<Body>> for Balanced {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.clone().attempts(request).boxed()
+    }
+}
+
+impl Balanced {
+    async fn attempts(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        let (parts, body) = request.into_parts();
+        let body = Replay::new(body);
+        let limit = deadline::read(&parts.headers);
+        self.budget.deposit();
+        let mut failed = None;
+        let mut attempts = 1;
+        loop {
+            let Some(replica) = self.replicas.choose(failed.as_ref()).await else {
+                return Err(tonic::Status::unavailable("the service has no address").into());
+            };
+            let Some(attempt) = body.attempt() else {
+                return Err(tonic::Status::unknown("the connection broke under the call").into());
+            };
+            let (mut channel, call) = replica.begin();
+            let waiting = Waiting::new(&self.replicas, &replica, limit);
+            let answer = match channel.ready().await {
+                Ok(channel) => channel.call(Request::from_parts(parts.clone(), attempt)).await,
+                Err(error) => Err(error),
+            };
+            waiting.over();
+            let (answer, was_sent) = match answer {
+                Ok(answer) => {
+                    call.answered();
+                    if !is_unavailable(&answer) {
+                        return Ok(answer.map(|body| Body::new(Answering { body, _call: call })));
+                    }
+                    (Ok(answer), true)
+                }
+                Err(error) => {
+                    self.replicas.failed(&replica);
+                    let was_sent = was_sent(&error);
+                    (Err(error.into()), was_sent)
+                }
+            };
+            let may_repeat =
+                !was_sent || (self.idempotent.contains(parts.uri.path()) && self.budget.withdraw());
+            if attempts == MAX_ATTEMPTS || !may_repeat || body.attempt().is_none() {
+                return answer;
+            }
+            attempts += 1;
+            failed = Some(replica);
+            tokio::time::sleep(rand::random_range(PAUSE..3 * PAUSE)).await;
+        }
+    }
+}
+
+/// Whether the service said, before anything else, that it cannot do this now.
+fn is_unavailable(answer: &Response<Body>) -> bool {
+    answer
+        .headers()
+        .get("grpc-status")
+        .is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
+}
+
+/// Whether a call that failed may have reached the service.
+fn was_sent(error: &(dyn std::error::Error + 'static)) -> bool {
+    !std::iter::successors(Some(error), |error| error.source()).any(|cause| {
+        cause.is::<ConnectError>()
+            || cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
+    })
+}
+
+/// The body of an answer: the call is under way until its end.
+struct Answering {
+    body: Body,
+    _call: Call,
+}
+
+impl http_body::Body for Answering {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// The client's half of what happens around every call.

@@ -52,7 +52,8 @@ pub(crate) enum Engine {
 }
 
 impl Database {
-    /// Connects, checks that the engine is new enough and keeps data safe, and brings the schema up to date.
+    /// Connects, checks that the engine is new enough and keeps data safe, and brings the schema up to date or, where the
+    /// settings say so, checks that it is. A server that cannot be reached is waited for.
     ///
     /// The directory of a SQLite file has to exist; the file is made, readable by its owner alone.
     ///
@@ -68,13 +69,27 @@ impl Database {
             return Err(Error::Settings("max_connections must be at least 1".into()));
         }
         let engine = if let Some(path) = settings.sqlite_path() {
-            Engine::Sqlite(sqlite::open(path, settings.max_connections, migrations.sqlite, durability).await?)
+            Engine::Sqlite(sqlite::open(path, settings, migrations.sqlite, durability).await?)
         } else if settings.url.starts_with("postgres://") || settings.url.starts_with("postgresql://") {
             Engine::Postgres(postgres::open(settings, migrations.postgres, durability).await?)
         } else {
             return Err(Error::Settings("a database URL starts with sqlite:// or postgres://".into()));
         };
         Ok(Self { engine })
+    }
+
+    /// Brings the schema of a database up to date and lets go of it, whatever [`Settings::migrate`] says.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub async fn migrate(
+        settings: &Settings,
+        migrations: &Migrations,
+        durability: Durability,
+    ) -> Result<(), Error> {
+        let settings = Settings { migrate: true, ..settings.clone() };
+        Self::open(&settings, migrations, durability).await?.close().await;
+        Ok(())
     }
 
     /// Which engine it is.

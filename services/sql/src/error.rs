@@ -62,8 +62,8 @@ pub enum Error {
     #[error("the database holds something unexpected")]
     Corrupt(#[source] Source),
     /// The schema could not be brought up to date, or does not fit this program.
-    #[error("the database's schema could not be prepared")]
-    Migration(#[source] MigrationError),
+    #[error(transparent)]
+    Migration(MigrationError),
     /// The engine is older than what this program needs.
     #[error("{engine} {found} is too old: {required} or newer is needed")]
     TooOld {

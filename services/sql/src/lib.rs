@@ -50,6 +50,7 @@ mod sqlite;
 mod statement;
 pub mod testing;
 mod transaction;
+mod watch;
 
 pub use database::{Database, Dialect, Durability};
 pub use error::{Error, Source};

@@ -53,6 +53,16 @@ pub enum MigrationError {
     /// The program's own list is out of order.
     #[error("schema version {0} does not follow the one before it")]
     Disorder(i64),
+    /// The schema is older than this program, which was told not to change it.
+    #[error(
+        "the database has schema version {found}, this program needs version {known}: run it with `migrate` first"
+    )]
+    Older {
+        /// The highest version applied; 0 for none.
+        found: i64,
+        /// The version that is needed.
+        known: i64,
+    },
     /// A step failed, and was rolled back.
     #[error("schema version {version} could not be applied")]
     Step {
@@ -68,6 +78,50 @@ pub enum MigrationError {
 ///
 /// After an error the connection may still hold the lock: it has to be closed.
 pub(crate) async fn run<C: Migrate>(connection: &mut C, migrations: &[Migration]) -> Result<(), Error> {
+    connection.lock().await.map_err(broken)?;
+    connection.ensure_migrations_table(TABLE).await.map_err(broken)?;
+    for step in missing(connection, migrations).await? {
+        let took = connection.apply(TABLE, &step).await.map_err(|error| failed(step.version, error))?;
+        tracing::info!(
+            version = step.version,
+            name = &*step.description,
+            milliseconds = took.as_millis(),
+            "schema migrated"
+        );
+    }
+    connection.unlock().await.map_err(broken)
+}
+
+/// Changes nothing, and refuses a schema that is not the one that this program knows.
+pub(crate) async fn check<C: Migrate>(connection: &mut C, migrations: &[Migration]) -> Result<(), Error> {
+    // An empty database has no table to list from, and who may not make one need not.
+    let missing = match missing(connection, migrations).await {
+        Err(Error::Other(_)) => migrations.iter().map(step).collect(),
+        found => found?,
+    };
+    match (missing.first(), migrations.last()) {
+        (Some(first), Some(last)) => {
+            let older = migrations.iter().map(|one| one.version).filter(|version| *version < first.version);
+            let found = older.max().unwrap_or(0);
+            Err(Error::Migration(MigrationError::Older { found, known: last.version }))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn step(migration: &Migration) -> sqlx::migrate::Migration {
+    let sql = migration.sql.into_sql_str();
+    sqlx::migrate::Migration::new(migration.version, migration.name.into(), MigrationType::Simple, sql, false)
+}
+
+/// The steps that were not applied.
+///
+/// # Errors
+/// When those that were are not the beginning of `migrations`.
+async fn missing<C: Migrate>(
+    connection: &mut C,
+    migrations: &[Migration],
+) -> Result<Vec<sqlx::migrate::Migration>, Error> {
     for pair in migrations.windows(2) {
         if let [before, after] = pair
             && before.version >= after.version
@@ -75,8 +129,6 @@ pub(crate) async fn run<C: Migrate>(connection: &mut C, migrations: &[Migration]
             return Err(Error::Migration(MigrationError::Disorder(after.version)));
         }
     }
-    connection.lock().await.map_err(broken)?;
-    connection.ensure_migrations_table(TABLE).await.map_err(broken)?;
     let applied = connection.list_applied_migrations(TABLE).await.map_err(broken)?;
     let mut applied: BTreeMap<i64, _> = applied.into_iter().map(|one| (one.version, one.checksum)).collect();
 
@@ -86,33 +138,18 @@ pub(crate) async fn run<C: Migrate>(connection: &mut C, migrations: &[Migration]
     {
         return Err(Error::Migration(MigrationError::Newer { found, known }));
     }
-    for migration in migrations {
-        let step = sqlx::migrate::Migration::new(
-            migration.version,
-            migration.name.into(),
-            MigrationType::Simple,
-            migration.sql.into_sql_str(),
-            false,
-        );
-        match applied.remove(&migration.version) {
+    let mut missing = Vec::new();
+    for step in migrations.iter().map(step) {
+        match applied.remove(&step.version) {
             Some(checksum) if checksum == step.checksum => {}
-            Some(_) => return Err(Error::Migration(MigrationError::Changed(migration.version))),
-            None => {
-                let took =
-                    connection.apply(TABLE, &step).await.map_err(|error| failed(migration.version, error))?;
-                tracing::info!(
-                    version = migration.version,
-                    name = migration.name,
-                    milliseconds = took.as_millis(),
-                    "schema migrated"
-                );
-            }
+            Some(_) => return Err(Error::Migration(MigrationError::Changed(step.version))),
+            None => missing.push(step),
         }
     }
     if let Some((&version, _)) = applied.first_key_value() {
         return Err(Error::Migration(MigrationError::Missing(version)));
     }
-    connection.unlock().await.map_err(broken)
+    Ok(missing)
 }
 
 const TABLE: &str = "_sqlx_migrations";

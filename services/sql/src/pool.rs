@@ -12,6 +12,8 @@ use sqlx::{ConnectOptions, Connection, Error, Executor, PgConnection, SqliteConn
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::watch;
+
 /// How long an interrupted connection may take to come to order before it is dropped.
 const ORDER: Duration = Duration::from_secs(5);
 
@@ -110,7 +112,10 @@ impl<C: Driver> Pool<C> {
 
     /// The same for a caller who waits for as long as this.
     pub(crate) async fn acquire_within(&self, wait: Duration) -> Result<Lease<C>, Error> {
-        tokio::time::timeout(wait, self.lend()).await.unwrap_or(Err(Error::PoolTimedOut))
+        let asked = Instant::now();
+        let lent = tokio::time::timeout(wait, self.lend()).await;
+        watch::waited(asked.elapsed());
+        lent.unwrap_or(Err(Error::PoolTimedOut))
     }
 
     async fn lend(&self) -> Result<Lease<C>, Error> {

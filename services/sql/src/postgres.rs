@@ -1,10 +1,10 @@
 //! PostgreSQL.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use crate::database::Durability;
 use crate::error::Error;
@@ -23,6 +23,9 @@ const LIMITS: Limits = Limits {
 
 const STATEMENTS: usize = 256;
 
+/// Between attempts to reach a server that is waited for.
+const PAUSE: Duration = Duration::from_secs(1);
+
 pub(crate) async fn open(
     settings: &Settings,
     migrations: &[Migration],
@@ -40,12 +43,16 @@ pub(crate) async fn open(
 
     // Migrations may take their time, and wait for another process that migrates.
     let patient = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "60s")]);
-    let mut connection = tokio::time::timeout(LIMITS.wait, patient.connect())
-        .await
-        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-        .map_err(Error::statement)?;
+    let mut connection = connect(&patient, Duration::from_secs(settings.wait_seconds.into())).await?;
     check(&mut connection, durability).await?;
-    migrate::run(&mut connection, migrations).await?;
+    if settings.migrate {
+        migrate::run(&mut connection, migrations).await?;
+        if !settings.runtime_role.is_empty() {
+            grant(&mut connection, &settings.runtime_role).await?;
+        }
+    } else {
+        migrate::check(&mut connection, migrations).await?;
+    }
     connection.close().await.map_err(Error::statement)?;
 
     let options = options.options([
@@ -58,6 +65,42 @@ pub(crate) async fn open(
         Durability::Rebuildable => options.options([("synchronous_commit", "off")]),
     };
     Ok(Pool::new(options, settings.max_connections, LIMITS))
+}
+
+/// A connection, as soon as the server can be reached: it may be starting as well.
+async fn connect(options: &PgConnectOptions, wait: Duration) -> Result<PgConnection, Error> {
+    let asked = Instant::now();
+    loop {
+        let connected = tokio::time::timeout(LIMITS.wait, options.connect())
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            .map_err(Error::statement);
+        match connected {
+            Err(Error::Busy(error)) if asked.elapsed() < wait => {
+                let (host, port) = (options.get_host(), options.get_port());
+                tracing::warn!(host, port, %error, "waiting for the database");
+                tokio::time::sleep(PAUSE.min(wait.saturating_sub(asked.elapsed()))).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// Gives a role the right to read and write rows of everything that is there, and no other.
+async fn grant(connection: &mut PgConnection, role: &str) -> Result<(), Error> {
+    // Names cannot be parameters.
+    let row = sqlx::query("SELECT quote_ident(current_schema()), quote_ident($1)")
+        .bind(role)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(Error::statement)?;
+    let name = |index| row.try_get::<String, usize>(index).map_err(Error::statement);
+    let (schema, role) = (name(0)?, name(1)?);
+    let statements = format!(
+        "GRANT USAGE ON SCHEMA {schema} TO {role}; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map(drop).map_err(Error::statement)
 }
 
 /// Refuses a server that can lose or garble what it acknowledged.

@@ -17,11 +17,25 @@ pub struct Settings {
     /// Most connections in use at once: readers on SQLite (the writers are apart, and not counted), all on
     /// PostgreSQL.
     pub max_connections: u32,
+    /// Whether opening the database brings its schema up to date. If not, one that is not up to date is refused: it is the
+    /// business of whoever calls [`Database::migrate`](crate::Database::migrate), with rights that the service need not have.
+    pub migrate: bool,
+    /// PostgreSQL: the role that the service runs as, to which a migration gives the right to read and write rows. Empty
+    /// when that is the role that migrates.
+    pub runtime_role: String,
+    /// PostgreSQL: how many seconds opening waits for a server that cannot be reached yet.
+    pub wait_seconds: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { url: String::new(), max_connections: 8 }
+        Self {
+            url: String::new(),
+            max_connections: 8,
+            migrate: true,
+            runtime_role: String::new(),
+            wait_seconds: 60,
+        }
     }
 }
 
@@ -60,7 +74,11 @@ impl fmt::Debug for Settings {
             }
             None => String::new(),
         };
-        f.debug_struct("Settings").field("url", &url).field("max_connections", &self.max_connections).finish()
+        f.debug_struct("Settings")
+            .field("url", &url)
+            .field("max_connections", &self.max_connections)
+            .field("migrate", &self.migrate)
+            .finish_non_exhaustive()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::database::Durability;
 use crate::error::Error;
 use crate::migrate::{self, Migration};
 use crate::pool::{Limits, Pool};
+use crate::settings::Settings;
 
 /// Before 3.51.3 two connections that write or checkpoint could corrupt the database when the log was reset.
 const OLDEST: (u32, u32, u32) = (3, 51, 3);
@@ -51,7 +52,7 @@ pub(crate) struct Sqlite {
 
 pub(crate) async fn open(
     path: &Path,
-    readers: u32,
+    settings: &Settings,
     migrations: &[Migration],
     durability: Durability,
 ) -> Result<Sqlite, Error> {
@@ -84,7 +85,11 @@ pub(crate) async fn open(
         let connection = lease.statement().map_err(Error::statement)?;
         check_version(connection).await?;
         check_pragmas(connection, expected).await?;
-        migrate::run(connection, migrations).await?;
+        if settings.migrate {
+            migrate::run(connection, migrations).await?;
+        } else {
+            migrate::check(connection, migrations).await?;
+        }
         lease.done();
     }
     let relaxed = match durability {
@@ -95,7 +100,7 @@ pub(crate) async fn open(
         Durability::Full => durable.clone(),
         Durability::Rebuildable => durable.sibling(full),
     };
-    let readers = Pool::new(options.pragma("query_only", "ON"), readers, LIMITS);
+    let readers = Pool::new(options.pragma("query_only", "ON"), settings.max_connections, LIMITS);
     Ok(Sqlite { readers, durable, relaxed, flushed })
 }
 

@@ -5,10 +5,11 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use crate::database::{Database, Engine};
+use crate::database::{Database, Dialect, Engine};
 use crate::error::Error;
 use crate::row::{Inner, Row};
 use crate::transaction::{Connection, Transaction};
+use crate::watch::Watch;
 
 /// A statement whose text is part of the program. Its values are bound as `$1`, `$2`, … in order.
 ///
@@ -52,6 +53,15 @@ pub enum On<'a> {
     Transaction(&'a mut Transaction),
 }
 
+impl On<'_> {
+    fn dialect(&self) -> Dialect {
+        match self {
+            Self::Database(database) => database.dialect(),
+            Self::Transaction(transaction) => transaction.dialect(),
+        }
+    }
+}
+
 impl<'a> From<&'a Database> for On<'a> {
     fn from(database: &'a Database) -> Self {
         Self::Database(database)
@@ -84,7 +94,13 @@ impl Statement {
     /// # Errors
     /// As [`Error`] tells; on a `&Database` also [`Error::Unknown`].
     pub async fn execute<'a>(self, on: impl Into<On<'a>>) -> Result<u64, Error> {
-        match on.into() {
+        let on = on.into();
+        let watch = Watch::statement(on.dialect(), self.text.as_str());
+        watch.over(self.executed(on)).await
+    }
+
+    async fn executed(self, on: On<'_>) -> Result<u64, Error> {
+        match on {
             On::Database(database) => match &database.engine {
                 Engine::Sqlite(sqlite) => {
                     let mut lease = sqlite.durable.acquire().await.map_err(Error::statement)?;
@@ -120,7 +136,13 @@ impl Statement {
     /// # Errors
     /// As [`Error`] tells.
     pub async fn fetch_all<'a>(self, on: impl Into<On<'a>>) -> Result<Vec<Row>, Error> {
-        match on.into() {
+        let on = on.into();
+        let watch = Watch::statement(on.dialect(), self.text.as_str());
+        watch.over(self.fetched(on)).await
+    }
+
+    async fn fetched(self, on: On<'_>) -> Result<Vec<Row>, Error> {
+        match on {
             On::Database(database) => match &database.engine {
                 Engine::Sqlite(sqlite) => {
                     let mut lease = sqlite.readers.acquire().await.map_err(Error::statement)?;

@@ -7,6 +7,7 @@ use sqlx::{Executor, PgConnection, SqliteConnection};
 use crate::database::Dialect;
 use crate::error::Error;
 use crate::pool::{Lease, Pool};
+use crate::watch::Watch;
 
 /// A transaction. Dropping it rolls it back.
 ///
@@ -62,7 +63,12 @@ impl Transaction {
     ///
     /// # Errors
     /// [`Error::Unknown`] when it may or may not have happened; any other error means that it has not.
-    pub async fn commit(mut self) -> Result<(), Error> {
+    pub async fn commit(self) -> Result<(), Error> {
+        let watch = Watch::statement(self.dialect(), "COMMIT");
+        watch.over(self.committed()).await
+    }
+
+    async fn committed(mut self) -> Result<(), Error> {
         match self.statement()? {
             Connection::Sqlite(connection) => connection.execute("COMMIT").await.map(drop),
             Connection::Postgres(connection) => connection.execute("COMMIT").await.map(drop),

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use holdall_sql::testing::{self, PostgresCluster};
-use holdall_sql::{Database, Durability, Error, Migration, Migrations, Settings, Transaction, sql};
+use holdall_sql::{
+    Database, Durability, Error, Migration, MigrationError, Migrations, Settings, Transaction, sql,
+};
 
 const TABLE: Migration = Migration { version: 1, name: "t", sql: "CREATE TABLE t (id BIGINT PRIMARY KEY)" };
 const MIGRATIONS: Migrations = Migrations { sqlite: &[TABLE], postgres: &[TABLE] };
@@ -181,8 +183,60 @@ async fn a_file_that_is_no_database_is_left_alone() {
 async fn a_server_that_is_not_there_is_busy() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("postgres://postgres@localhost/x?host={}", folder.path().display());
-    let settings = Settings { url, ..Settings::default() };
+    let settings = Settings { url, wait_seconds: 0, ..Settings::default() };
     let opened = Database::open(&settings, &MIGRATIONS, Durability::Full).await;
     assert!(opened.err().unwrap().is_busy());
     assert!(PostgresCluster::shared().create_database().await.starts_with("postgres://"));
+}
+
+/// What a service needs is rows; making and changing tables can be left to another role.
+#[tokio::test]
+async fn a_role_that_cannot_change_the_schema_is_enough_to_run() {
+    let owner = Settings { url: PostgresCluster::shared().create_database().await, ..Settings::default() };
+    // Roles belong to the whole server. The name has to be quoted.
+    let elsewhere = testing::postgres(&MIGRATIONS).await;
+    sql("CREATE ROLE \"run %I\" LOGIN").execute(elsewhere.database()).await.unwrap();
+    let apart = Settings {
+        url: owner.url.replace("postgres@", "run%20%25I@"),
+        migrate: false,
+        ..Settings::default()
+    };
+    let open = async || Database::open(&apart, &MIGRATIONS, Durability::Full).await;
+    match open().await {
+        Err(Error::Migration(MigrationError::Older { found: 0, known: 1 })) => {}
+        other => panic!("nothing is there, and nothing is made: {:?}", other.err()),
+    }
+
+    let migration = Settings { runtime_role: "run %I".to_owned(), ..owner };
+    Database::migrate(&migration, &MIGRATIONS, Durability::Full).await.unwrap();
+    let run = open().await.unwrap();
+    sql("INSERT INTO t (id) VALUES (1)").execute(&run).await.unwrap();
+    assert_eq!(sql("SELECT id FROM t").fetch_all(&run).await.unwrap().len(), 1);
+    assert!(sql("CREATE TABLE u (id BIGINT)").execute(&run).await.is_err());
+    assert!(sql("DROP TABLE t").execute(&run).await.is_err());
+    run.close().await;
+}
+
+#[tokio::test]
+async fn a_file_is_left_at_its_schema_when_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Settings::file(&folder.path().join("x.db"));
+    let apart = Settings { migrate: false, ..file.clone() };
+    let opened = Database::open(&apart, &MIGRATIONS, Durability::Full).await;
+    assert!(matches!(opened, Err(Error::Migration(MigrationError::Older { found: 0, known: 1 }))));
+    Database::migrate(&apart, &MIGRATIONS, Durability::Full).await.unwrap();
+    Database::open(&apart, &MIGRATIONS, Durability::Full).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_starting_is_waited_for() {
+    let url = PostgresCluster::shared().create_database().await;
+    // The server seems to be away until its socket can be reached through this link.
+    let (before, folder) = url.split_once("host=").unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("sockets");
+    let settings = Settings { url: format!("{before}host={}", link.display()), ..Settings::default() };
+    let opening = tokio::spawn(async move { Database::open(&settings, &MIGRATIONS, Durability::Full).await });
+    std::os::unix::fs::symlink(folder, &link).unwrap();
+    opening.await.unwrap().unwrap().close().await;
 }

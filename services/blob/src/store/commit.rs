@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use holdall_runtime::trace;
 use holdall_sql::retry;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::counters::Counters;
 use super::index::{self, Index, Moved, PackRow, Rows};
@@ -108,7 +110,8 @@ async fn commit(index: &Index, packs: &mut Packs, batches: Vec<Batch>) {
         }
         index.add(&rows).await
     };
-    match retry(added).await {
+    let span = trace::shared(replies.iter().map(|(_, reply)| reply.ticket.span()));
+    match retry(added).instrument(span).await {
         Ok(refused) => {
             for (blob, reply) in replies {
                 if blob.is_some_and(|id| refused.contains(&id)) {

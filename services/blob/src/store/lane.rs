@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tracing::Span;
 
 use super::counters::Counters;
 use super::gate::Gate;
@@ -40,18 +41,36 @@ pub enum WriteError {
 }
 
 /// Shared by all entries of an upload: whether any of them failed, and how.
-#[derive(Clone, Debug, Default)]
-pub struct Ticket(Arc<OnceLock<WriteError>>);
+#[derive(Clone, Debug)]
+pub struct Ticket(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    failure: OnceLock<WriteError>,
+    span: Span,
+}
+
+impl Default for Ticket {
+    /// Nothing failed; what is done for it belongs to the current trace.
+    fn default() -> Self {
+        Self(Arc::new(Shared { failure: OnceLock::new(), span: Span::current() }))
+    }
+}
 
 impl Ticket {
     /// How the first entry that failed did so.
     pub fn failure(&self) -> Option<WriteError> {
-        self.0.get().copied()
+        self.0.failure.get().copied()
+    }
+
+    /// The span that it began in.
+    pub fn span(&self) -> &Span {
+        &self.0.span
     }
 
     fn fail(&self, error: WriteError) {
         // The first failure is the one to tell.
-        let _ = self.0.set(error);
+        let _ = self.0.failure.set(error);
     }
 }
 

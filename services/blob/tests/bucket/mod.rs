@@ -99,6 +99,12 @@ impl Drop for Local {
     }
 }
 
+impl Default for Bucket {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Bucket {
     /// The bucket that the environment names, or else one of its own.
     pub fn new() -> Self {

@@ -150,7 +150,7 @@ impl Server {
 
     pub fn connect(&self) -> Upstream {
         let config = UpstreamConfig { url: Some(self.url.clone()), ..UpstreamConfig::default() };
-        upstream::connect(&config, None).unwrap()
+        upstream::connect(&config, None, &Default::default()).unwrap()
     }
 
     pub fn url(&self) -> &str {

@@ -13,8 +13,10 @@ mod files;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use holdall_runtime::trace;
 use holdall_sql::{Transient, retry};
 use tokio::sync::oneshot;
+use tracing::{Instrument, Span};
 
 use super::answers::Answers;
 use super::work::Work;
@@ -70,6 +72,7 @@ pub(super) struct Commits(Arc<Mutex<HashMap<SpaceId, Vec<Waiting>>>>);
 struct Waiting {
     commit: Commit,
     now: i64,
+    span: Span,
     answer: oneshot::Sender<Result<Made>>,
 }
 
@@ -140,7 +143,7 @@ impl Store {
 
     async fn commit(&self, home: &Home, commit: Commit, now: i64) -> Result<Made> {
         let (answer, answered) = oneshot::channel();
-        if self.commits.add(home.space, Waiting { commit, now, answer }) {
+        if self.commits.add(home.space, Waiting { commit, now, span: Span::current(), answer }) {
             let (store, home) = (self.clone(), *home);
             tokio::spawn(async move { store.commit_waiting(&home).await });
         }
@@ -156,7 +159,8 @@ impl Store {
                 listed.space = None;
                 return;
             }
-            self.commit_batch(home, waiting).await;
+            let span = trace::shared(waiting.iter().map(|waiting| &waiting.span));
+            self.commit_batch(home, waiting).instrument(span).await;
         }
     }
 

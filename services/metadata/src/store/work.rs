@@ -1,6 +1,7 @@
 //! A change of one space, under its lock.
 
 use holdall_sql::{Dialect, Transaction, insert, sql};
+use tracing::Instrument;
 
 use super::freshness::Freshness;
 use super::{Result, Store, row};
@@ -190,11 +191,12 @@ impl Work {
         }
         // On a task of its own: when the caller goes away in the middle, the commit goes on, and must not be thought over.
         let changing = self.freshness.changing(self.space.id);
-        let committed = tokio::spawn(async move {
+        let commit = async move {
             let committed = self.tx.commit().await;
             drop(changing);
             committed
-        });
+        };
+        let committed = tokio::spawn(commit.in_current_span());
         Ok(committed.await.map_err(|_| super::Error::OutcomeUnknown)??)
     }
 }

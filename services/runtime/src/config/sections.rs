@@ -112,14 +112,35 @@ pub struct TlsConfig {
     /// is asked for when absent.
     #[serde(default)]
     pub client_ca_file: Option<PathBuf>,
+    /// Listener: DNS names, one of which has to be in a client's certificate. Empty: whatever the authorities have signed is
+    /// good enough.
+    #[serde(default)]
+    pub client_names: Vec<String>,
 }
 
 impl Validate for TlsConfig {
     fn validate(&self) -> Result<(), Invalid> {
         readable("cert_file", &self.cert_file)?;
         readable("key_file", &self.key_file)?;
+        if !self.client_names.is_empty() && self.client_ca_file.is_none() {
+            return Err(Invalid::new("client_ca_file", "is needed with client_names"));
+        }
+        for name in &self.client_names {
+            if rustls::pki_types::DnsName::try_from(name.as_str()).is_err() {
+                return Err(Invalid::new("client_names", format!("has {name:?}, which is no DNS name")));
+            }
+        }
         self.client_ca_file.as_deref().map_or(Ok(()), |file| readable("client_ca_file", file))
     }
+}
+
+/// `[admin]`: a listener for those who operate a process. It tells what is of no use to others and nothing that is
+/// secret; still, it is not for the public.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// The address to listen on, with plain HTTP. Port 0 takes a free one. Absent: there is no such listener.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[data]`: where a process keeps its files.
@@ -149,7 +170,8 @@ impl Validate for DataConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// `http://host:port` or `https://host:port`. Absent: the service runs inside this process.
+    /// `http://host:port` or `https://host:port`; several for several replicas, with commas between them. A name may stand
+    /// for several addresses, each of which is a replica. Absent: the service runs inside this process.
     pub url: Option<String>,
     /// PEM file with the authorities that may have signed the service's certificate. Needed for `https`.
     pub ca_file: Option<PathBuf>,
@@ -157,7 +179,7 @@ pub struct UpstreamConfig {
     pub cert_file: Option<PathBuf>,
     /// PEM file with our private key.
     pub key_file: Option<PathBuf>,
-    /// The name expected in the service's certificate; the host of the URL when absent.
+    /// The name expected in the service's certificate; the host of the (first) URL when absent.
     pub server_name: Option<String>,
     /// How long a call may take, unless it streams content.
     pub timeout: HumanDuration,
@@ -180,15 +202,24 @@ impl Validate for UpstreamConfig {
     fn validate(&self) -> Result<(), Invalid> {
         positive("timeout", self.timeout)?;
         if let Some(url) = &self.url {
-            let uri: http::Uri =
-                url.parse().map_err(|_| Invalid::new("url", "is not a URL such as http://host:port"))?;
-            let secure = match uri.scheme_str() {
+            let mut schemes = Vec::new();
+            for url in url.split(',') {
+                let uri: http::Uri = url
+                    .trim()
+                    .parse()
+                    .map_err(|_| Invalid::new("url", "is not a URL such as http://host:port"))?;
+                if uri.host().is_none_or(str::is_empty) {
+                    return Err(Invalid::new("url", "must name a host"));
+                }
+                schemes.push(uri.scheme_str().map(str::to_owned));
+            }
+            let secure = match schemes.first().and_then(Option::as_deref) {
                 Some("http") => false,
                 Some("https") => true,
                 _ => return Err(Invalid::new("url", "must start with http:// or https://")),
             };
-            if uri.host().is_none_or(str::is_empty) {
-                return Err(Invalid::new("url", "must name a host"));
+            if schemes.iter().any(|scheme| Some(scheme) != schemes.first()) {
+                return Err(Invalid::new("url", "must have one scheme for all replicas"));
             }
             if secure && self.ca_file.is_none() {
                 return Err(Invalid::new("ca_file", "is needed with an https:// URL"));

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use tracing::Span;
 
 use crate::status::Failure;
+use crate::telemetry::DURATIONS;
 
 /// What is counted and measured of all RPCs.
 #[derive(Clone, Debug)]
@@ -27,10 +28,13 @@ impl Instruments {
         let duration = meter
             .f64_histogram("rpc.server.call.duration")
             .with_unit("s")
+            .with_boundaries(DURATIONS.to_vec())
             .with_description("Duration of RPCs to the end of their answer")
             .build();
         let panics =
             meter.u64_counter("holdall.panics").with_description("Panics that became INTERNAL").build();
+        // It is there from the start, so that the first one can be seen to be one more.
+        panics.add(0, &[]);
         Self { duration, panics }
     }
 }

@@ -20,6 +20,7 @@ use super::io::{Guarded, Version, sniff};
 use super::{PeerAddr, Profile, Server};
 use crate::BoxError;
 use crate::shutdown::Shutdown;
+use crate::tls::Listening;
 
 /// Serves the connection until it is done. Failures of the peer are of interest to somebody who looks for
 /// them alone.
@@ -39,7 +40,7 @@ pub(super) async fn run<S, B>(
     let service = ForPeer { service, peer: PeerAddr(peer) };
     let ended = match &server.tls {
         None => serve(stream, service, server, shutdown).await,
-        Some(tls) => match handshake(stream, tls.clone().into(), server, shutdown).await {
+        Some(tls) => match handshake(stream, tls, server, shutdown).await {
             Ok(stream) => serve(stream, service, server, shutdown).await,
             Err(error) => Err(error),
         },
@@ -51,15 +52,20 @@ pub(super) async fn run<S, B>(
 
 async fn handshake(
     stream: TcpStream,
-    acceptor: TlsAcceptor,
+    tls: &Listening,
     server: &Server,
     shutdown: &Shutdown,
 ) -> Result<tokio_rustls::server::TlsStream<TcpStream>, BoxError> {
     let limit = server.limits.handshake_timeout.get();
-    tokio::select! {
-        done = tokio::time::timeout(limit, acceptor.accept(stream)) => Ok(done??),
-        () = shutdown.requested() => Err("shutting down".into()),
+    let acceptor = TlsAcceptor::from(tls.current());
+    let stream = tokio::select! {
+        done = tokio::time::timeout(limit, acceptor.accept(stream)) => done??,
+        () = shutdown.requested() => return Err("shutting down".into()),
+    };
+    if !tls.admits(stream.get_ref().1.peer_certificates()) {
+        return Err("the client's certificate has none of the names that may connect".into());
     }
+    Ok(stream)
 }
 
 async fn serve<IO, S, B>(

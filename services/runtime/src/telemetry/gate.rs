@@ -13,19 +13,26 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 /// Lets through the events that the filter wants, and of spans ours alone: always, for they carry the trace.
-pub(super) struct Gate(pub(super) EnvFilter);
+pub(super) struct Gate {
+    /// For events.
+    pub(super) events: EnvFilter,
+    /// Spans up to this level: those of single statements are worth their price where traces are sent somewhere.
+    pub(super) spans: Level,
+}
 
-/// Spans of libraries would trace the export of traces.
-fn is_our_span(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO && metadata.target().starts_with("holdall")
+impl Gate {
+    /// Spans of libraries would trace the export of traces.
+    fn wants(&self, span: &Metadata<'_>) -> bool {
+        *span.level() <= self.spans && span.target().starts_with("holdall")
+    }
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Gate {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         // Also what is not let through: the filter follows spans by name where it is told to.
-        let interest = Layer::<S>::register_callsite(&self.0, metadata);
+        let interest = Layer::<S>::register_callsite(&self.events, metadata);
         match metadata.is_span() {
-            true if is_our_span(metadata) => Interest::always(),
+            true if self.wants(metadata) => Interest::always(),
             true => Interest::never(),
             false => interest,
         }
@@ -33,33 +40,33 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Gate {
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
         match metadata.is_span() {
-            true => is_our_span(metadata),
-            false => Layer::<S>::enabled(&self.0, metadata, context),
+            true => self.wants(metadata),
+            false => Layer::<S>::enabled(&self.events, metadata, context),
         }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Layer::<S>::max_level_hint(&self.0).map(|level| level.max(LevelFilter::INFO))
+        Layer::<S>::max_level_hint(&self.events).map(|level| level.max(LevelFilter::from_level(self.spans)))
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        self.0.on_new_span(attributes, id, context);
+        self.events.on_new_span(attributes, id, context);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        Layer::<S>::on_record(&self.0, id, values, context);
+        Layer::<S>::on_record(&self.events, id, values, context);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        Layer::<S>::on_enter(&self.0, id, context);
+        Layer::<S>::on_enter(&self.events, id, context);
     }
 
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        Layer::<S>::on_exit(&self.0, id, context);
+        Layer::<S>::on_exit(&self.events, id, context);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        self.0.on_close(id, context);
+        self.events.on_close(id, context);
     }
 }
 
@@ -90,8 +97,12 @@ mod tests {
     }
 
     fn counted(log: &str, work: impl FnOnce()) -> (usize, usize) {
+        counted_up_to(Level::INFO, log, work)
+    }
+
+    fn counted_up_to(spans: Level, log: &str, work: impl FnOnce()) -> (usize, usize) {
         let count = Count::default();
-        let gate = Gate(super::super::filter(log).unwrap());
+        let gate = Gate { events: super::super::filter(log).unwrap(), spans };
         let subscriber = tracing_subscriber::registry().with(count.clone()).with(gate);
         tracing::subscriber::with_default(subscriber, work);
         (count.spans.load(Ordering::Relaxed), count.events.load(Ordering::Relaxed))
@@ -109,6 +120,17 @@ mod tests {
         assert_eq!(counted("info", work), (1, 1));
         assert_eq!(counted("debug", work), (1, 2));
         assert_eq!(counted("error", work), (1, 0));
+    }
+
+    #[test]
+    fn details_pass_where_traces_are_sent() {
+        let work = || {
+            let _statement = tracing::debug_span!("statement").entered();
+            let _theirs = tracing::debug_span!(target: "h2", "frame").entered();
+            tracing::debug!("whispered");
+        };
+        assert_eq!(counted("info", work), (0, 0));
+        assert_eq!(counted_up_to(Level::DEBUG, "info", work), (1, 0));
     }
 
     #[test]

@@ -165,7 +165,7 @@ async fn a_trace_goes_on_at_the_other_side() {
     static TELEMETRY: OnceLock<telemetry::Telemetry> = OnceLock::new();
     TELEMETRY.get_or_init(|| {
         let config = TelemetryConfig { log: "off".to_owned(), ..Default::default() };
-        telemetry::start("holdall-test", &config).unwrap()
+        telemetry::start("holdall-test", &config, false).unwrap()
     });
     let good = token(60);
     for shape in shapes(Some(SECOND)).await {
@@ -188,14 +188,16 @@ async fn a_server_that_is_not_there_is_unavailable() {
     let listener = BoundListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let url = Some(format!("http://{}", listener.local_addr()));
     drop(listener);
-    let upstream = upstream::connect(&UpstreamConfig { url, ..Default::default() }, Some(SECOND)).unwrap();
+    let upstream =
+        upstream::connect(&UpstreamConfig { url, ..Default::default() }, Some(SECOND), &Default::default())
+            .unwrap();
     let check = HealthCheckRequest { service: String::new() };
     for _ in 0..3 {
         let mut client = HealthClient::new(upstream.clone());
         assert_eq!(client.check(check.clone()).await.unwrap_err().code(), Code::Unavailable);
         assert_eq!(client.watch(check.clone()).await.unwrap_err().code(), Code::Unavailable);
     }
-    assert!(upstream::connect(&UpstreamConfig::default(), None).is_err());
+    assert!(upstream::connect(&UpstreamConfig::default(), None, &Default::default()).is_err());
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ pub async fn shapes(timeout: Option<Duration>) -> [Shape; 2] {
     tokio::spawn(async move {
         Server::new(Profile::Grpc, &ServerConfig::default()).unwrap().serve(listener, routes, &stop).await;
     });
-    let upstream = upstream::connect(&config, timeout).unwrap();
+    let upstream = upstream::connect(&config, timeout, &Default::default()).unwrap();
     [in_process, Shape { name: "over TCP", upstream, slow_calls: probe.slow_calls, shutdown }]
 }
 

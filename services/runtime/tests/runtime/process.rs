@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdall_runtime::config::{ServerConfig, UpstreamConfig};
 use holdall_runtime::serve::{BoundListener, Profile, Server};
@@ -25,7 +25,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::trace::v1::Span;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -78,7 +79,7 @@ async fn start(command: &mut Command) -> Up {
 impl Up {
     fn client(&self) -> HealthClient<upstream::Upstream> {
         let config = UpstreamConfig { url: Some(self.url.clone()), ..Default::default() };
-        HealthClient::new(upstream::connect(&config, Some(AMPLE)).unwrap())
+        HealthClient::new(upstream::connect(&config, Some(AMPLE), &Default::default()).unwrap())
     }
 
     fn signal(&self, signal: Signal) {
@@ -111,6 +112,83 @@ async fn a_server_comes_up_serves_and_stops_when_asked() {
             stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.last().unwrap()["message"], "stopped", "{stderr}");
     }
+}
+
+/// Status and body of a GET.
+async fn get(url: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(AMPLE, stream.read_to_string(&mut answer)).await.expect("no answer").unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test]
+async fn operators_have_a_listener_of_their_own() {
+    let dir = TempDir::new().unwrap();
+    let mut child =
+        command(&dir.path().join("data")).env("HOLDALL_ADMIN__LISTEN", "127.0.0.1:0").spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut url = async |name: &str| {
+        let line = tokio::time::timeout(AMPLE, lines.next_line()).await.expect("not up").unwrap().unwrap();
+        line.strip_prefix(&format!("{name} listening on ")).unwrap_or_else(|| panic!("{line:?}")).to_owned()
+    };
+    let admin = url("holdall-example admin").await;
+    assert_eq!(get(&admin, "/livez").await, (200, "ok\n".to_owned()));
+    let up = Up {
+        url: url("holdall-example").await,
+        child,
+        _stdout: BufReader::new(lines.into_inner().into_inner()),
+    };
+    assert_eq!(get(&admin, "/readyz").await, (200, "ok\n".to_owned()));
+    up.client().check(check()).await.unwrap();
+    let (status, metrics) = get(&admin, "/metrics").await;
+    assert_eq!(status, 200);
+    let counted = "rpc_server_call_duration_seconds_count{rpc_grpc_status_code=\"0\",rpc_method=\"Check\",rpc_service=\"grpc.health.v1.Health\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
+    for name in [
+        "process_resident_memory_bytes",
+        "process_cpu_seconds_total",
+        "process_open_fds",
+        "process_start_time_seconds",
+    ] {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{metrics}"));
+        assert!(line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 0.0, "{line}");
+    }
+    let (status, build) = get(&admin, "/build").await;
+    assert_eq!((status, build.contains(env!("CARGO_PKG_VERSION"))), (200, true), "{build}");
+    assert_eq!(get(&admin, "/").await.0, 404);
+    up.signal(Signal::TERM);
+    let (status, stderr) = up.end().await;
+    assert_eq!(status.code(), Some(0), "{stderr}");
+}
+
+/// A call that hangs keeps the process from ending, which operators see.
+#[tokio::test]
+async fn a_process_that_stops_lives_and_is_not_ready() {
+    let dir = TempDir::new().unwrap();
+    let mut child =
+        command(&dir.path().join("data")).env("HOLDALL_ADMIN__LISTEN", "127.0.0.1:0").spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = [String::new(), String::new()];
+    for line in &mut lines {
+        tokio::time::timeout(AMPLE, stdout.read_line(line)).await.expect("not up").unwrap();
+    }
+    let [admin, url] = lines.map(|line| line.trim_end().rsplit(' ').next().unwrap().to_owned());
+    let up = Up { url, child, _stdout: stdout };
+    // A watch has no end of its own.
+    let mut watching = up.client().watch(check()).await.unwrap().into_inner();
+    watching.message().await.unwrap();
+    up.signal(Signal::TERM);
+    let asked = Instant::now();
+    while get(&admin, "/readyz").await != (503, "stopping\n".to_owned()) {
+        assert!(asked.elapsed() < AMPLE, "it is ready");
+    }
+    assert_eq!(get(&admin, "/livez").await.0, 200);
+    drop(watching);
+    up.end().await;
 }
 
 #[tokio::test]
@@ -159,7 +237,7 @@ async fn a_second_signal_ends_it_at_once() {
     up.signal(Signal::TERM);
     // The first has arrived once the port is closed.
     let addr: SocketAddr = up.url.trim_start_matches("http://").parse().unwrap();
-    let closed = async || tokio::net::TcpStream::connect(addr).await.is_err();
+    let closed = async || TcpStream::connect(addr).await.is_err();
     holdall_runtime::testing::eventually(AMPLE, closed).await;
     up.signal(Signal::TERM);
     assert_eq!(up.end().await.0.code(), Some(128 + 15));
@@ -290,7 +368,7 @@ async fn a_collector_that_is_away_is_not_noticed() {
     let dir = TempDir::new().unwrap();
     let up = start(command(dir.path()).env("HOLDALL_TELEMETRY__OTLP_ENDPOINT", endpoint)).await;
     up.client().check(check()).await.unwrap();
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     up.signal(Signal::TERM);
     let (status, stderr) = up.end().await;
     assert_eq!(status.code(), Some(0), "{stderr}");

@@ -356,7 +356,12 @@ async fn each_profile_speaks_its_protocols() {
         let server = Server::new(profile, &ServerConfig::default()).unwrap();
         let stop = shutdown.clone();
         let serving = tokio::spawn(async move { server.serve(listener, routes, &stop).await });
-        let upstream = upstream::connect(&UpstreamConfig { url, ..Default::default() }, Some(AMPLE)).unwrap();
+        let upstream = upstream::connect(
+            &UpstreamConfig { url, ..Default::default() },
+            Some(AMPLE),
+            &Default::default(),
+        )
+        .unwrap();
         let check = HealthCheckRequest { service: String::new() };
         let answer = HealthClient::new(upstream).check(check).await.unwrap();
         assert_eq!(answer.into_inner().status, 1, "{profile:?}");

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -64,9 +64,19 @@ fn write_pem(path: &Path, label: &str, der: &[u8]) {
 
 /// A server for `localhost`, until the shutdown is dropped with the test's runtime.
 async fn start(authority: &Authority, profile: Profile, client_ca_file: Option<PathBuf>) -> SocketAddr {
+    start_for(authority, profile, client_ca_file, &[]).await
+}
+
+async fn start_for(
+    authority: &Authority,
+    profile: Profile,
+    client_ca_file: Option<PathBuf>,
+    client_names: &[&str],
+) -> SocketAddr {
     let (cert_file, key_file) = authority.issue("localhost");
+    let client_names = client_names.iter().map(|name| (*name).to_owned()).collect();
     let limits = ServerLimits { handshake_timeout: HumanDuration::from_millis(300), ..Default::default() };
-    let tls = Some(TlsConfig { cert_file, key_file, client_ca_file });
+    let tls = Some(TlsConfig { cert_file, key_file, client_ca_file, client_names });
     let config = ServerConfig { tls, limits, ..Default::default() };
     config.validate().unwrap();
     let server = Server::new(profile, &config).unwrap();
@@ -90,7 +100,7 @@ fn upstream_config(addr: SocketAddr, authority: &Authority) -> UpstreamConfig {
 
 async fn check(config: &UpstreamConfig) -> Result<(), Status> {
     config.validate().unwrap();
-    let upstream = upstream::connect(config, Some(AMPLE)).unwrap();
+    let upstream = upstream::connect(config, Some(AMPLE), &Default::default()).unwrap();
     HealthClient::new(upstream).check(HealthCheckRequest { service: String::new() }).await.map(drop)
 }
 
@@ -129,6 +139,68 @@ async fn mutual_tls_demands_a_certificate_of_the_right_authority() {
 }
 
 #[tokio::test]
+async fn only_named_clients_may_connect() {
+    let authority = Authority::new();
+    let names = ["gateway.holdall.svc", "metadata.holdall.svc"];
+    let addr = start_for(&authority, Profile::Grpc, Some(authority.ca_file()), &names).await;
+    let with = |name: &str| {
+        let (cert_file, key_file) = authority.issue(name);
+        UpstreamConfig {
+            cert_file: Some(cert_file),
+            key_file: Some(key_file),
+            ..upstream_config(addr, &authority)
+        }
+    };
+    check(&with("gateway.holdall.svc")).await.unwrap();
+    check(&with("metadata.holdall.svc")).await.unwrap();
+    assert_refused(&with("blob.holdall.svc")).await;
+    assert_refused(&with("holdall.svc")).await;
+}
+
+/// New files of a new authority, on both sides, without a restart of either.
+#[tokio::test]
+async fn files_are_replaced_while_connections_come_and_go() {
+    let authority = Authority::new();
+    let addr = start(&authority, Profile::Grpc, Some(authority.ca_file())).await;
+    let (cert_file, key_file) = authority.issue("client");
+    let config = UpstreamConfig {
+        cert_file: Some(cert_file.clone()),
+        key_file: Some(key_file.clone()),
+        ..upstream_config(addr, &authority)
+    };
+    let upstream = upstream::connect(&config, Some(AMPLE), &Default::default()).unwrap();
+    let ask = async || {
+        let mut client = HealthClient::new(upstream.clone());
+        client.check(HealthCheckRequest { service: String::new() }).await
+    };
+    ask().await.unwrap();
+
+    let next = Authority::new();
+    let (next_cert, next_key) = next.issue("client");
+    let (server_cert, server_key) = next.issue("localhost");
+    let dir = authority.dir.path();
+    for (from, to) in [
+        (next.ca_file(), authority.ca_file()),
+        (server_cert, dir.join("localhost.pem")),
+        (server_key, dir.join("localhost.key")),
+        (next_cert, cert_file),
+        (next_key, key_file),
+    ] {
+        // As a whole, as a mounted secret changes.
+        std::fs::rename(from, to).unwrap();
+    }
+    // Who connects now has to be of the new authority, and the upstream is.
+    let began = Instant::now();
+    loop {
+        let (new, old) = (check(&config).await, ask().await);
+        if new.is_ok() && old.is_ok() {
+            break;
+        }
+        assert!(began.elapsed() < 3 * AMPLE, "{new:?} {old:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_handshake_has_a_limit() {
     let authority = Authority::new();
     let addr = start(&authority, Profile::Edge, None).await;
@@ -149,6 +221,7 @@ async fn unusable_files_are_named() {
             cert_file: cert_file.clone(),
             key_file: key_file.clone(),
             client_ca_file: client_ca_file.cloned(),
+            client_names: Vec::new(),
         };
         Server::new(Profile::Edge, &ServerConfig { tls: Some(tls), ..Default::default() })
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use object_store::Error;
 use tokio::time::error::Elapsed;
+use tracing::Instrument;
 
 const TRIES: u32 = 3;
 /// Before the second try, about; the next pause is twice as long.
@@ -39,7 +40,8 @@ impl Tries {
                 }
             }
         };
-        tokio::time::timeout(2 * self.each, all)
+        let span = tracing::debug_span!("s3", otel.name = what, otel.kind = "client", rpc.system = "aws-api");
+        tokio::time::timeout(2 * self.each, all.instrument(span))
             .await
             .unwrap_or_else(|elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)))
     }

@@ -1,0 +1,102 @@
+//! What operators see of an installation.
+
+use harness::{Command, Options, Server, Service, Shape, eventually};
+use holdall_sql::testing::PostgresCluster;
+
+/// The address of the admin listener, from the log.
+async fn admin(server: &Server, service: Service) -> String {
+    let said = format!("{} admin listening on ", service.program());
+    eventually("the admin listener is told", async || {
+        let log = server.process(service).log();
+        let line = log.lines().find_map(|line| line.split_once(&said))?.1.to_owned();
+        Some(line.trim().to_owned())
+    })
+    .await
+}
+
+fn options() -> Options {
+    Options::new().env("HOLDALL_ADMIN__LISTEN", "127.0.0.1:0")
+}
+
+#[tokio::test]
+async fn every_process_tells_what_it_measures() {
+    let server = Server::start_with(Shape::FourProcesses, options()).await;
+    let alice = server.persona("alice").await;
+    alice.upload("file", "content").await;
+    assert_eq!(alice.download("file").await, "content");
+    for (service, measured) in [
+        (Service::Gateway, &["http_server_request_duration_seconds_bucket", "process_open_fds"][..]),
+        (
+            Service::Auth,
+            &["rpc_server_call_duration_seconds_count", "db_client_operation_duration_seconds_count"],
+        ),
+        (
+            Service::Metadata,
+            &["rpc_server_call_duration_seconds_count", "db_client_connection_wait_time_seconds_sum"],
+        ),
+        (Service::Blob, &["holdall_blob_", "db_client_operation_duration_seconds_count"]),
+    ] {
+        let address = admin(&server, service).await;
+        let get = async |path: &str| {
+            let answer = reqwest::get(format!("{address}{path}")).await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        };
+        assert_eq!(get("/livez").await.0, 200);
+        assert_eq!(get("/readyz").await.0, 200);
+        let (status, metrics) = get("/metrics").await;
+        assert_eq!(status, 200);
+        for name in measured {
+            assert!(metrics.contains(name), "{service:?} lacks {name}:\n{metrics}");
+        }
+        for private in ["alice", alice.bearer().unwrap()] {
+            assert!(!metrics.contains(private), "{service:?} shows {private}");
+        }
+        let (check, _) = Command::new("holdall-gateway")
+            .arg("healthcheck")
+            .arg("--url")
+            .arg(format!("{address}/readyz"))
+            .run()
+            .await;
+        assert!(check.success(), "{service:?}");
+        let (check, _) = Command::new("holdall-gateway")
+            .arg("healthcheck")
+            .arg("--url")
+            .arg(format!("{address}/none"))
+            .run()
+            .await;
+        assert_eq!(check.code(), Some(1), "{service:?}");
+    }
+}
+
+/// A schema is made by `migrate`, by somebody who may, and the service runs as somebody who may not.
+#[tokio::test]
+async fn a_schema_is_migrated_apart_from_the_start() {
+    let server = Server::start(Shape::FourProcesses).await;
+    for service in [Service::Auth, Service::Metadata, Service::Blob] {
+        // Another replica, with a database that has no schema yet.
+        let url = PostgresCluster::shared().create_database().await;
+        let with = |command: Command| {
+            command.env(&variable(service, "URL"), &url).env(&variable(service, "MIGRATE"), "false")
+        };
+        let start = with(server.another(service, "127.0.0.1:0"));
+        let (status, log) = start.run().await;
+        assert_eq!(status.code(), Some(78), "{service:?}: {log}");
+        assert!(log.contains("run it with `migrate` first"), "{service:?}: {log}");
+
+        let config = server.folder().join(format!("{}1.toml", service.name()));
+        let migrate = Command::new(service.program()).arg("migrate").arg("--config").path(&config);
+        let migrate = migrate.arg("--data-dir").path(&server.folder().join(format!("{}1", service.name())));
+        let (status, log) = with(migrate).run().await;
+        assert!(status.success(), "{service:?}: {log}");
+
+        let process = start.start();
+        process.address().await;
+        process.sigterm();
+        assert_eq!(process.exit().await.code(), Some(0), "{service:?}: {}", process.log());
+    }
+}
+
+fn variable(service: Service, key: &str) -> String {
+    let section = if service == Service::Blob { "INDEX" } else { "DATABASE" };
+    format!("HOLDALL_{}__{section}__{key}", service.name().to_uppercase())
+}
