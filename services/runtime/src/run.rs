@@ -104,8 +104,9 @@ impl<C> Process<C> {
     /// Says on standard output, and in the log, where a server can be reached. Programs read the line
     /// `NAME listening on URL`; it comes when connections are about to be taken, and the process is ready from then on.
     pub fn announce(&self, server: &Server, listener: &BoundListener) {
-        announce(self.name, server.scheme(), listener);
+        // First, so that whoever reads the line finds it so.
         self.ready.set();
+        announce(self.name, server.scheme(), listener);
     }
 }
 
