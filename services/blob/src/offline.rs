@@ -6,7 +6,7 @@
 use std::error::Error as _;
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use holdall_runtime::config::{self, Invalid, Validate};
 use holdall_runtime::data_dir::DataDir;
-use holdall_runtime::run::StartError;
+use holdall_runtime::run::{Place, StartError};
 use holdall_sql::{Database, Durability};
 use serde::{Deserialize, Serialize};
 
@@ -54,16 +54,6 @@ enum Command {
     /// Shows, starts and stops the background jobs of a service that runs.
     #[command(subcommand)]
     Jobs(remote::Jobs),
-}
-
-#[derive(clap::Args)]
-struct Place {
-    /// Configuration file (TOML).
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The service's data directory.
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
 }
 
 /// The configuration of the process, which needs no keys here.
@@ -112,12 +102,7 @@ struct Opened {
 }
 
 fn open(place: &Place) -> Result<Opened, StartError> {
-    let args = config::Args {
-        config: place.config.clone(),
-        data_dir: place.data_dir.clone(),
-        ..config::Args::default()
-    };
-    let Offline(process) = config::load(&args)?;
+    let Offline(process) = config::load(&place.args())?;
     let dir = process.data.dir;
     if !dir.is_dir() {
         return Err(StartError::failed(format!("{} is not there", dir.display())));

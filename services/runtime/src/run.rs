@@ -175,8 +175,7 @@ where
         Some(Err(error)) => error.exit(),
         None => return None,
     };
-    let args = Args { config: place.config, data_dir: place.data_dir, ..Args::default() };
-    let done = config::load(&args).map_err(StartError::from).and_then(|config: C| {
+    let done = config::load(&place.args()).map_err(StartError::from).and_then(|config: C| {
         crate::tls::install_provider();
         let runtime = tokio::runtime::Runtime::new().map_err(StartError::failed)?;
         runtime.block_on(async {
@@ -195,15 +194,23 @@ where
     ))
 }
 
-/// Where a command works.
-#[derive(clap::Args)]
-struct Place {
+/// Where a command works that is not serving.
+#[derive(Debug, clap::Args)]
+pub struct Place {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory with this server's data.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// The same as arguments of a server, for [`config::load`].
+    #[must_use]
+    pub fn args(&self) -> Args {
+        Args { config: self.config.clone(), data_dir: self.data_dir.clone(), ..Args::default() }
+    }
 }
 
 fn prepare<C, F, Fut>(name: &'static str, args: &Args, start: F) -> Result<ExitCode, StartError>
