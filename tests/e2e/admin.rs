@@ -1,7 +1,11 @@
-//! What operators see of an installation.
+//! What operators see of an installation: its configuration, its measurements, its schemas.
+
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use harness::{Command, Options, Server, Service, Shape, eventually};
 use holdall_sql::testing::PostgresCluster;
+
+const PROGRAMS: [Service; 4] = [Service::Auth, Service::Metadata, Service::Blob, Service::Gateway];
 
 /// The address of the admin listener, from the log.
 async fn admin(server: &Server, service: Service) -> String {
@@ -94,6 +98,61 @@ async fn a_schema_is_migrated_apart_from_the_start() {
         process.sigterm();
         assert_eq!(process.exit().await.code(), Some(0), "{service:?}: {}", process.log());
     }
+}
+
+#[tokio::test]
+async fn configuration_is_checked_without_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let check = async |service: Service, text: &str, env: &[(&str, &str)]| {
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(service.program()).arg("--check-config").arg("--config").path(&file);
+        command = command.arg("--data-dir").path(&folder.path().join("data"));
+        for (name, value) in env {
+            command = command.env(name, value);
+        }
+        let (status, log) = command.run().await;
+        (status.code(), log)
+    };
+    let grants = |service: Service, text: &str| {
+        let key = folder.path().join("key");
+        fs::write(&key, format!("{}\n", "5a".repeat(32))).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let name = service.key("grants.key_files");
+        format!("{name} = [{key:?}]\n{text}")
+    };
+    for service in PROGRAMS {
+        let base = |text: &str| match service {
+            Service::Metadata => grants(service, &format!("auth.url = \"http://127.0.0.1:1\"\n{text}")),
+            Service::Blob => grants(service, text),
+            Service::Auth | Service::Gateway => text.to_owned(),
+        };
+        let (code, log) = check(service, &base(""), &[]).await;
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("configuration is valid"), "{log}");
+        let (code, log) = check(service, &base("server.lissten = \"127.0.0.1:0\"\n"), &[]).await;
+        assert_eq!(code, Some(78), "{log}");
+        assert!(log.contains("lissten"), "{log}");
+        let (code, log) = check(service, &base("[nonsense]\nx = 1\n"), &[]).await;
+        assert_eq!(code, Some(78), "{log}");
+        assert!(log.contains("nonsense"), "{log}");
+        for bad in
+            ["server.listen = \"nowhere\"\n", "server.limits.max_connections = 0\n", "this is not TOML\n"]
+        {
+            let (code, log) = check(service, &base(bad), &[]).await;
+            assert_eq!(code, Some(78), "{bad}: {log}");
+        }
+        let (code, log) = check(service, &base(""), &[("HOLDALL_SERVER__LISTENN", "127.0.0.1:0")]).await;
+        assert_eq!(code, Some(78), "{log}");
+        assert!(log.contains("HOLDALL_SERVER__LISTENN"), "{log}");
+        let (code, log) = check(service, &base(""), &[("HOLDALL_SHUTDOWN__TIMEOUT", "5s")]).await;
+        assert_eq!(code, Some(0), "{log}");
+    }
+    assert!(!folder.path().join("data").exists(), "checking makes nothing");
+    let (status, log) =
+        Command::new("holdall-gateway").arg("--config").arg("/nowhere/holdall.toml").run().await;
+    assert_eq!(status.code(), Some(78), "{log}");
+    assert!(log.contains("/nowhere/holdall.toml"), "{log}");
 }
 
 fn variable(service: Service, key: &str) -> String {

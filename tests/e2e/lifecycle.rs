@@ -12,7 +12,6 @@ use http::Method;
 use serde_json::Value;
 use tokio_stream::StreamExt;
 
-const PROGRAMS: [Service; 4] = [Service::Auth, Service::Metadata, Service::Blob, Service::Gateway];
 /// A started server must be ready sooner than this. Unoptimised programs get some grace.
 const READY_WITHIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
 
@@ -127,62 +126,6 @@ async fn a_port_has_one_owner() {
     assert_eq!(status.code(), Some(70), "{log}");
     assert!(log.contains(&taken), "{log}");
     drop(server);
-}
-
-#[tokio::test]
-async fn configuration_is_checked_without_starting() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.toml");
-    let check = async |service: Service, text: &str, env: &[(&str, &str)]| {
-        fs::write(&file, text).unwrap();
-        let mut command =
-            harness::Command::new(service.program()).arg("--check-config").arg("--config").path(&file);
-        command = command.arg("--data-dir").path(&folder.path().join("data"));
-        for (name, value) in env {
-            command = command.env(name, value);
-        }
-        let (status, log) = command.run().await;
-        (status.code(), log)
-    };
-    let grants = |service: Service, text: &str| {
-        let key = folder.path().join("key");
-        fs::write(&key, format!("{}\n", "5a".repeat(32))).unwrap();
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-        let name = service.key("grants.key_files");
-        format!("{name} = [{key:?}]\n{text}")
-    };
-    for service in PROGRAMS {
-        let base = |text: &str| match service {
-            Service::Metadata => grants(service, &format!("auth.url = \"http://127.0.0.1:1\"\n{text}")),
-            Service::Blob => grants(service, text),
-            Service::Auth | Service::Gateway => text.to_owned(),
-        };
-        let (code, log) = check(service, &base(""), &[]).await;
-        assert_eq!(code, Some(0), "{log}");
-        assert!(log.contains("configuration is valid"), "{log}");
-        let (code, log) = check(service, &base("server.lissten = \"127.0.0.1:0\"\n"), &[]).await;
-        assert_eq!(code, Some(78), "{log}");
-        assert!(log.contains("lissten"), "{log}");
-        let (code, log) = check(service, &base("[nonsense]\nx = 1\n"), &[]).await;
-        assert_eq!(code, Some(78), "{log}");
-        assert!(log.contains("nonsense"), "{log}");
-        for bad in
-            ["server.listen = \"nowhere\"\n", "server.limits.max_connections = 0\n", "this is not TOML\n"]
-        {
-            let (code, log) = check(service, &base(bad), &[]).await;
-            assert_eq!(code, Some(78), "{bad}: {log}");
-        }
-        let (code, log) = check(service, &base(""), &[("HOLDALL_SERVER__LISTENN", "127.0.0.1:0")]).await;
-        assert_eq!(code, Some(78), "{log}");
-        assert!(log.contains("HOLDALL_SERVER__LISTENN"), "{log}");
-        let (code, log) = check(service, &base(""), &[("HOLDALL_SHUTDOWN__TIMEOUT", "5s")]).await;
-        assert_eq!(code, Some(0), "{log}");
-    }
-    assert!(!folder.path().join("data").exists(), "checking makes nothing");
-    let (status, log) =
-        harness::Command::new("holdall-gateway").arg("--config").arg("/nowhere/holdall.toml").run().await;
-    assert_eq!(status.code(), Some(78), "{log}");
-    assert!(log.contains("/nowhere/holdall.toml"), "{log}");
 }
 
 async fn everything_is_there_after_a_restart(shape: Shape) {
