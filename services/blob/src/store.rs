@@ -126,11 +126,13 @@ impl Store {
             counters: Arc::clone(&counters),
             last,
             lane: "",
+            is_cold: false,
         };
         let sealed = Arc::new(Sealed::new(last));
         let (durable, to_commit) = mpsc::channel(COMMIT_QUEUE);
         let (small_lane, small_ended) =
             Lane::start(&packs, "small", SMALL_QUEUE, context.clone(), durable.clone())?;
+        let context = Context { is_cold: true, ..context };
         let (bulk_lane, bulk_ended) =
             Lane::start(&packs, "bulk", BULK_QUEUE, context.clone(), durable.clone())?;
         let (copy_lane, copy_ended) = Lane::start(&packs, "copy", COPY_QUEUE, context, durable)?;

@@ -178,6 +178,8 @@ pub fn is_possible(header: &Header) -> bool {
         Kind::Chunk => cut::MAX,
         Kind::Manifest => manifest::MAX_LEN,
         Kind::Segment => segment::MAX_LEN,
+        // Nothing is to be had from it.
+        Kind::Filler => 0,
     };
     let fits = |len: u32, most: usize| usize::try_from(len).is_ok_and(|len| len <= most);
     fits(header.size, most) && fits(header.stored, most + seal::OVERHEAD)

@@ -9,13 +9,16 @@
 //! | --- | --- | --- |
 //! | 0 | 4 | magic: `F5 48 52 0A` |
 //! | 4 | 1 | version of this format: 1 |
-//! | 5 | 1 | kind: 1 chunk, 2 manifest, 3 segment |
+//! | 5 | 1 | kind: 1 chunk, 2 manifest, 3 segment, 4 filler |
 //! | 6 | 1 | codec of the payload: 0 raw, 1 zstd, 2 sealed, 3 zstd and then sealed; see [`payload`](super::payload) |
 //! | 7 | 1 | zero |
 //! | 8 | 4 | bytes of the payload as stored |
 //! | 12 | 4 | bytes of the payload once decoded |
 //! | 16 | 32 | BLAKE3-256 of the payload once decoded; for a chunk, its name |
 //! | 48 | 16 | the first bytes of BLAKE3 keyed with the pack's salt over the 48 bytes before and the record's offset in the pack (8 bytes) |
+//!
+//! A filler's payload is zeros that mean nothing; its hash is zero too. Writers that have to end at a multiple of some number
+//! of bytes put it behind their last record.
 //!
 //! The check at the end binds a header to its pack and its place. A reader that lost its way can therefore look for the
 //! magic: content cannot imitate a record, because whoever sends content does not know the salt, and a block that a disk
@@ -42,6 +45,8 @@ pub enum Kind {
     Manifest,
     /// A part of an upload that can be resumed: see [`segment`](super::segment).
     Segment,
+    /// Nothing: what follows starts at a round offset.
+    Filler,
 }
 
 impl Kind {
@@ -52,6 +57,7 @@ impl Kind {
             Self::Chunk => 1,
             Self::Manifest => 2,
             Self::Segment => 3,
+            Self::Filler => 4,
         }
     }
 }
@@ -106,6 +112,13 @@ pub struct Header {
 }
 
 impl Header {
+    /// The header of a filler that takes `len` bytes with its own.
+    #[must_use]
+    pub fn filler(len: usize) -> Self {
+        let stored = u32::try_from(len.saturating_sub(HEADER_LEN)).unwrap_or_default();
+        Self { kind: Kind::Filler, codec: Codec::Raw, stored, size: stored, hash: Hash::from_bytes([0; 32]) }
+    }
+
     /// The header's bytes, for a record at `offset` of the pack with that salt.
     #[must_use]
     pub fn encode(&self, salt: &Salt, offset: u64) -> [u8; HEADER_LEN] {
@@ -150,6 +163,7 @@ impl Header {
                 1 => Kind::Chunk,
                 2 => Kind::Manifest,
                 3 => Kind::Segment,
+                4 => Kind::Filler,
                 _ => return None,
             },
             codec: Codec::from_number(*codec)?,
@@ -220,7 +234,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_codecs_and_versions_are_not_guessed_at() {
-        for (at, value) in [(4, 2), (5, 0), (5, 4), (6, 4), (7, 1)] {
+        for (at, value) in [(4, 2), (5, 0), (5, 5), (6, 4), (7, 1)] {
             let (_, mut bytes) = header();
             bytes[at] = value;
             let checked: [u8; CHECKED] = bytes[..CHECKED].try_into().unwrap();

@@ -211,6 +211,8 @@ pub struct Context {
     pub last: PackId,
     /// The name of the lane.
     pub lane: &'static str,
+    /// What it writes is not likely to be read soon: it need not stay in the system's memory.
+    pub is_cold: bool,
 }
 
 /// The sending end of a lane. The lane ends by itself, having finished what it was given, once all senders are gone.

@@ -169,6 +169,14 @@ impl Layout {
         Location { pack: self.pack, position, stored: header.stored }
     }
 
+    /// Fills up to the next multiple of `block` bytes, which is more than a header takes.
+    pub fn fill(&mut self, block: usize) {
+        let Ok(over @ 1..) = usize::try_from(self.end % block as u64) else { return };
+        let gap = block - over;
+        let len = if gap < record::HEADER_LEN { gap + block } else { gap };
+        self.record(&Header::filler(len), vec![vec![0; len - record::HEADER_LEN].into()]);
+    }
+
     /// All bytes, in order.
     pub fn into_bytes(self) -> Vec<Bytes> {
         let parts = self.parts.into_iter();

@@ -91,6 +91,17 @@ pub fn header(id: PackId, salt: &Salt) -> [u8; 64] {
     bytes
 }
 
+/// A pack without content, whose first record will start at the offset `end`.
+pub fn start(id: PackId, salt: &Salt, end: u64) -> Vec<u8> {
+    let mut bytes = header(id, salt).to_vec();
+    let end = usize::try_from(end).unwrap_or_default();
+    if let Some(filler @ record::HEADER_LEN..) = end.checked_sub(bytes.len()) {
+        bytes.extend(record::Header::filler(filler).encode(salt, HEADER_LEN));
+        bytes.resize(end, 0);
+    }
+    bytes
+}
+
 /// The salt of the pack that `source` holds; `None` when its header is not that of the pack `id`.
 pub fn salt(source: &mut dyn ReadAt, id: PackId) -> io::Result<Option<Salt>> {
     let mut bytes = [0; 64];

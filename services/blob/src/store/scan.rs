@@ -78,6 +78,9 @@ impl Scanner {
             self.report(lost_at.take(), self.at);
             let position = self.at + record::HEADER_LEN as u64;
             self.at += header.record_len();
+            if header.kind == Kind::Filler {
+                continue;
+            }
             if let Some(found) = self.payload(&header, position)? {
                 return Ok(Some(found));
             }
@@ -132,6 +135,7 @@ impl Scanner {
             Kind::Segment => {
                 Segment::decode(&payload).map(|segment| Found::Segment(SegmentRow { segment, location }))
             }
+            Kind::Filler => None,
         };
         self.payload = payload;
         Ok(found)

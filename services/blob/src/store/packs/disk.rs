@@ -1,9 +1,10 @@
 //! Packs as files in a folder: `<id>.pack`, the id in 16 hexadecimal digits.
 //!
 //! A lane has two threads. `append` writes records to the end of the lane's pack, and `flush` makes the file durable
-//! (`fdatasync`); each takes all that waits for it at once.
+//! (`fdatasync`); each takes all that waits for it at once. Large content goes [past](direct) the system's page cache.
 
 pub mod append;
+mod direct;
 pub mod flush;
 pub mod room;
 
@@ -84,14 +85,15 @@ impl DiskPacks {
         })
     }
 
-    /// Makes the pack of the next id. When this returns, file, header and folder entry are durable.
-    fn create(&self) -> io::Result<(PackId, File, Salt)> {
+    /// Makes the pack of the next id, with a header and nothing else up to the offset `end`. When this returns, file, header
+    /// and folder entry are durable.
+    fn create(&self, end: u64) -> io::Result<(PackId, File, Salt)> {
         let id = PackId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
         let mut salt = Salt::default();
         getrandom::fill(&mut salt)?;
         let file = options().write(true).create_new(true).mode(0o600).open(self.path(id))?;
         let written = file
-            .write_all_at(&pack::header(id, &salt), 0)
+            .write_all_at(&pack::start(id, &salt, end), 0)
             .and_then(|()| file.sync_all())
             .and_then(|()| self.sync_folder());
         if let Err(error) = written {
@@ -303,10 +305,10 @@ mod tests {
     async fn a_new_pack_is_private_and_reads_back() {
         let parent = tempfile::tempdir().unwrap();
         let packs = packs(parent.path());
-        let (_, _, first) = packs.create().unwrap();
+        let (_, _, first) = packs.create(pack::HEADER_LEN).unwrap();
         packs.begin_after(PackId(0xaa));
         packs.begin_after(PackId(5));
-        let (id, _, second) = packs.create().unwrap();
+        let (id, _, second) = packs.create(pack::HEADER_LEN).unwrap();
         std::fs::write(packs.folder.join("2.pack"), "not ours").unwrap();
         std::fs::write(packs.folder.join("notes.txt"), "not ours").unwrap();
 
@@ -328,7 +330,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let packs = packs(parent.path());
         std::fs::write(packs.path(PackId(1)), "there").unwrap();
-        assert!(packs.create().is_err());
+        assert!(packs.create(pack::HEADER_LEN).is_err());
         assert_eq!(std::fs::read(packs.path(PackId(1))).unwrap(), b"there", "nor taken away by the attempt");
     }
 
@@ -336,7 +338,7 @@ mod tests {
     async fn what_is_deleted_is_gone_and_who_has_it_open_reads_on() {
         let parent = tempfile::tempdir().unwrap();
         let packs = packs(parent.path());
-        let (id, file, _) = packs.create().unwrap();
+        let (id, file, _) = packs.create(pack::HEADER_LEN).unwrap();
         file.write_all_at(b"payload", pack::HEADER_LEN).unwrap();
         let location = Location { pack: id, position: pack::HEADER_LEN, stored: 7 };
         assert_eq!(packs.read_at(&location, room(&location)).unwrap(), "payload");

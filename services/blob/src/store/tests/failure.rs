@@ -42,13 +42,14 @@ impl Rig {
             counters: Arc::clone(&counters),
             last: PackId(1),
             lane: "test",
+            is_cold: false,
         };
         let (entries, incoming) = mpsc::channel(100);
         let (written, unflushed) = std::sync::mpsc::channel();
         let (flushed, to_commit) = mpsc::channel(100);
         let runtime = tokio::runtime::Handle::current();
         let room = Arc::new(Semaphore::new(64 << 20));
-        let first = Arc::new(OpenPack::new(PackId(1), [1; 32], file));
+        let first = Arc::new(OpenPack::new(PackId(1), [1; 32], file, false));
         let appender = Appender::new(packs, context, runtime, incoming, written, room).writing_to(first);
         std::thread::spawn(move || appender.run());
         let (told, count) = (gate.clone(), Arc::clone(&counters));
@@ -134,7 +135,8 @@ async fn what_was_not_flushed_is_cut_off() {
     let path = dir.path().join("pack");
     // Open for reading only, and longer than what was flushed.
     std::fs::write(&path, vec![0; 1000]).unwrap();
-    let pack = OpenPack::new(PackId(1), [1; 32], OpenOptions::new().write(true).open(&path).unwrap());
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    let pack = OpenPack::new(PackId(1), [1; 32], file, false);
     pack.abandon();
     assert_eq!(std::fs::metadata(&path).unwrap().len(), HEADER_LEN);
     assert!(pack.flush().is_err());

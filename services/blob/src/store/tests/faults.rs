@@ -135,6 +135,7 @@ async fn write_at_once(home: &Home, store: &Store, content: &[u8]) -> Result<Blo
         counters: Arc::clone(&counters),
         last: PackId(0),
         lane: "test",
+        is_cold: true,
     };
     let (commits, to_commit) = mpsc::channel(16);
     packs.start_lane("bulk", context, incoming, commits).unwrap();

@@ -2,6 +2,7 @@
 
 use super::crash::copy;
 use super::*;
+use crate::domain::record::MAGIC;
 use crate::store::upload::resume::{FIRST_EPOCH, Terms};
 
 fn terms(id: BlobId) -> Terms {
@@ -59,11 +60,13 @@ async fn a_torn_segment_was_never_there() {
     go(&store, terms, FIRST_EPOCH, 5, b" second").await.unwrap();
     store.close().await;
     let whole = std::fs::read(&pack).unwrap();
-    for end in (kept..whole.len()).step_by(24).chain([whole.len()]) {
+    // Behind it there is a filler.
+    let segment_end = whole.windows(MAGIC.len()).rposition(|bytes| bytes == MAGIC).unwrap();
+    for end in (kept..segment_end).step_by(24).chain([segment_end, whole.len()]) {
         let crashed = copy(&home, false);
         std::fs::write(crashed.packs().remove(0), &whole[..end]).unwrap();
         let store = crashed.open().await;
-        let durable = if end == whole.len() { 12 } else { 5 };
+        let durable = if end >= segment_end { 12 } else { 5 };
         assert_eq!(store.upload_offset(&terms).await.unwrap(), (durable, false), "length {end}");
         let rest = &b" second"[durable as usize - 5..];
         go(&store, terms, FIRST_EPOCH, durable, rest).await.unwrap();
@@ -80,7 +83,8 @@ async fn damage_is_found_before_there_is_a_receipt() {
     let terms = terms(BlobId::new(1));
     go(&store, terms, FIRST_EPOCH, 0, &noise(1, 1 << 20)).await.unwrap();
     store.close().await;
-    flip(&home.packs()[0], HEADER_LEN + 1000);
+    // The first record starts in the second block.
+    flip(&home.packs()[0], 5000);
     let store = home.open().await;
     let refused = store.finish_upload(&terms, FIRST_EPOCH, 1 << 20, None).await;
     assert_eq!(refused, Err(UploadError::Read(ReadError::Corrupt)));

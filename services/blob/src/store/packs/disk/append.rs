@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::DiskPacks;
+use super::direct::{self, BLOCK, Buffer};
 use crate::domain::record::Salt;
 use crate::store::gate::Gate;
 use crate::store::index::{PackRow, Rows};
@@ -50,33 +51,45 @@ pub struct OpenPack {
     abandoned: AtomicBool,
     /// Held while the file's length changes.
     length: Mutex<()>,
+    /// Written past the page cache: records of a batch end at a multiple of [`BLOCK`].
+    is_direct: bool,
 }
 
 impl OpenPack {
-    fn create(packs: &DiskPacks, gate: &Gate) -> Result<Self, WriteError> {
-        let (id, file, salt) = packs.create().map_err(|error| {
+    fn create(packs: &DiskPacks, is_direct: bool, gate: &Gate) -> Result<Self, WriteError> {
+        let created = packs.create(start(is_direct)).and_then(|(id, file, salt)| {
+            if is_direct {
+                direct::bypass_cache(&file)?;
+            }
+            Ok(Self::new(id, salt, file, is_direct))
+        });
+        created.map_err(|error| {
             tracing::error!(%error, "cannot make a pack");
             gate.report(&error)
-        })?;
-        Ok(Self::new(id, salt, file))
+        })
     }
 
     /// A pack with nothing in it but its header, which is durable.
-    pub fn new(id: PackId, salt: Salt, file: File) -> Self {
+    pub fn new(id: PackId, salt: Salt, file: File, is_direct: bool) -> Self {
         Self {
             id,
             salt,
             file,
-            end: AtomicU64::new(HEADER_LEN),
-            flushed: AtomicU64::new(HEADER_LEN),
+            end: AtomicU64::new(start(is_direct)),
+            flushed: AtomicU64::new(start(is_direct)),
             abandoned: AtomicBool::new(false),
             length: Mutex::new(()),
+            is_direct,
         }
     }
 
     /// Its id.
     pub fn id(&self) -> PackId {
         self.id
+    }
+
+    fn is_empty(&self) -> bool {
+        self.end() <= start(self.is_direct)
     }
 
     fn end(&self) -> u64 {
@@ -124,13 +137,17 @@ impl OpenPack {
     }
 
     /// Writes all pieces at the end, or nothing.
-    fn append(&self, pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+    fn append(&self, pieces: &mut [IoSlice<'_>], buffer: &mut Buffer) -> io::Result<()> {
         let _length = self.lock_length();
         if self.is_abandoned() {
             return Err(io::Error::other("an earlier flush of this pack failed"));
         }
         let start = self.end();
-        let result = write_at(&self.file, pieces, start);
+        let result = if self.is_direct {
+            buffer.write_at(&self.file, pieces, start)
+        } else {
+            write_at(&self.file, pieces, start)
+        };
         match &result {
             Ok(end) => self.end.store(*end, Ordering::Release),
             Err(_) => {
@@ -141,6 +158,11 @@ impl OpenPack {
         }
         result.map(drop)
     }
+}
+
+/// Where the first record of a pack starts.
+fn start(is_direct: bool) -> u64 {
+    if is_direct { BLOCK as u64 } else { HEADER_LEN }
 }
 
 /// Writes all pieces, one after the other, from `offset` on; returns the offset behind the last one.
@@ -170,6 +192,7 @@ pub struct Appender {
     written: Sender<Unflushed>,
     room: Arc<Semaphore>,
     pack: Option<Arc<OpenPack>>,
+    buffer: Buffer,
 }
 
 impl Appender {
@@ -183,7 +206,7 @@ impl Appender {
         written: Sender<Unflushed>,
         room: Arc<Semaphore>,
     ) -> Self {
-        Self { packs, context, runtime, incoming, written, room, pack: None }
+        Self { packs, context, runtime, incoming, written, room, pack: None, buffer: Buffer::default() }
     }
 
     /// The same, going on with a pack.
@@ -232,14 +255,14 @@ impl Appender {
     /// The pack to write the next `bytes` to.
     fn pack(&mut self, bytes: u64) -> Result<Arc<OpenPack>, WriteError> {
         if let Some(pack) = &self.pack {
-            let fits = pack.end() <= HEADER_LEN || pack.end() + bytes <= self.packs.max_size;
+            let fits = pack.is_empty() || pack.end() + bytes <= self.packs.max_size;
             if fits && !pack.is_abandoned() {
                 return Ok(Arc::clone(pack));
             }
         }
         // The flusher keeps the old one for as long as it needs it.
         self.pack = None;
-        let pack = Arc::new(OpenPack::create(&self.packs, &self.context.gate)?);
+        let pack = Arc::new(OpenPack::create(&self.packs, self.context.is_cold, &self.context.gate)?);
         // Known to the index before anything in it is, so that nothing relies on a pack whose loss would go unnoticed.
         let row = PackRow { id: pack.id, salt: pack.salt, indexed_to: HEADER_LEN };
         let row = Rows { packs: vec![row], ..Rows::default() };
@@ -251,9 +274,12 @@ impl Appender {
         Ok(pack)
     }
 
-    fn append(&self, pack: Arc<OpenPack>, assembled: Assembled, room: OwnedSemaphorePermit) {
-        let Assembled { layout, entries, memory, counts } = assembled;
-        let result = pack.append(&mut layout.pieces());
+    fn append(&mut self, pack: Arc<OpenPack>, assembled: Assembled, room: OwnedSemaphorePermit) {
+        let Assembled { mut layout, entries, memory, counts } = assembled;
+        if pack.is_direct {
+            layout.fill(BLOCK);
+        }
+        let result = pack.append(&mut layout.pieces(), &mut self.buffer);
         drop(memory);
         let pack_row = PackRow { id: pack.id, salt: pack.salt, indexed_to: layout.end() };
         let batch = Batch { lane: self.context.lane, pack: Some(pack_row), is_closed: false, entries };
