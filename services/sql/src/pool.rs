@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{ConnectOptions, Connection, Error, Executor, PgConnection, SqliteConnection};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::watch;
 
@@ -56,6 +56,8 @@ struct Shared<C: Driver> {
     size: u32,
     idle: Mutex<Vec<Idle<C>>>,
     closed: AtomicBool,
+    /// To be told whenever a connection comes back.
+    used: Option<Arc<Notify>>,
 }
 
 struct Idle<C> {
@@ -90,18 +92,31 @@ impl<C: Driver> Pool<C> {
     /// A pool of at most `size` connections, none of which is made yet.
     pub(crate) fn new(options: C::Options, size: u32, limits: Limits) -> Self {
         let places = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS)));
-        Self::over(options, size, limits, places)
+        Self::over(options, size, limits, places, None)
+    }
+
+    /// The same, that tells `used` of every connection that comes back.
+    pub(crate) fn telling(options: C::Options, size: u32, limits: Limits, used: Arc<Notify>) -> Self {
+        let places = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS)));
+        Self::over(options, size, limits, places, Some(used))
     }
 
     /// A pool of the same size with other options, which shares its places with this one: a connection lent
     /// by one cannot be had from the other.
     pub(crate) fn sibling(&self, options: C::Options) -> Self {
-        Self::over(options, self.shared.size, self.shared.limits, Arc::clone(&self.shared.places))
+        let Shared { size, limits, places, used, .. } = &*self.shared;
+        Self::over(options, *size, *limits, Arc::clone(places), used.clone())
     }
 
-    fn over(options: C::Options, size: u32, limits: Limits, places: Arc<Semaphore>) -> Self {
+    fn over(
+        options: C::Options,
+        size: u32,
+        limits: Limits,
+        places: Arc<Semaphore>,
+        used: Option<Arc<Notify>>,
+    ) -> Self {
         let (idle, closed) = (Mutex::default(), AtomicBool::new(false));
-        Self { shared: Arc::new(Shared { options, limits, places, size, idle, closed }) }
+        Self { shared: Arc::new(Shared { options, limits, places, size, idle, closed, used }) }
     }
 
     /// The connection used last among the idle ones, or a new one. Callers are served in the order in which
@@ -172,6 +187,9 @@ impl<C: Driver> Shared<C> {
         let idle = Idle { connection, born, since: Instant::now() };
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
         drop(place);
+        if let Some(used) = &self.used {
+            used.notify_one();
+        }
     }
 }
 

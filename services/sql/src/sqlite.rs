@@ -4,11 +4,13 @@ use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
+use crate::checkpoint::{self, Checkpoints};
 use crate::database::Durability;
 use crate::error::Error;
 use crate::migrate::{self, Migration};
@@ -48,6 +50,7 @@ pub(crate) struct Sqlite {
     pub(crate) relaxed: Pool<SqliteConnection>,
     /// Flushes at every commit.
     pub(crate) flushed: Pool<SqliteConnection>,
+    checkpoints: Checkpoints,
 }
 
 pub(crate) async fn open(
@@ -67,6 +70,7 @@ pub(crate) async fn open(
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         .pragma("journal_size_limit", LOG_LIMIT)
+        .pragma("wal_autocheckpoint", checkpoint::LONG)
         .pragma("mmap_size", "0")
         // What a statement of several rows needs to undo itself is small, and otherwise a file for each transaction.
         .pragma("temp_store", "MEMORY")
@@ -79,7 +83,8 @@ pub(crate) async fn open(
         Durability::Full => (full.clone(), FULL),
         Durability::Rebuildable => (normal.clone(), NORMAL),
     };
-    let durable = Pool::new(first, 1, LIMITS);
+    let wrote = Arc::default();
+    let durable = Pool::telling(first, 1, LIMITS, Arc::clone(&wrote));
     {
         let mut lease = durable.acquire_within(OPENING).await.map_err(Error::statement)?;
         let connection = lease.statement().map_err(Error::statement)?;
@@ -92,6 +97,7 @@ pub(crate) async fn open(
         }
         lease.done();
     }
+    let checkpoints = Checkpoints::start(normal.clone(), wrote);
     let relaxed = match durability {
         Durability::Full => durable.sibling(normal),
         Durability::Rebuildable => durable.clone(),
@@ -101,7 +107,7 @@ pub(crate) async fn open(
         Durability::Rebuildable => durable.sibling(full),
     };
     let readers = Pool::new(options.pragma("query_only", "ON"), settings.max_connections, LIMITS);
-    Ok(Sqlite { readers, durable, relaxed, flushed })
+    Ok(Sqlite { readers, durable, relaxed, flushed, checkpoints })
 }
 
 impl Sqlite {
@@ -109,6 +115,7 @@ impl Sqlite {
         // The last connection of all checkpoints and removes the log: one that writes, so the readers go first.
         let pools = [&self.readers, &self.relaxed, &self.flushed, &self.durable];
         pools.into_iter().for_each(Pool::refuse);
+        self.checkpoints.close().await;
         for pool in pools {
             pool.close().await;
         }

@@ -240,3 +240,21 @@ async fn a_server_that_is_starting_is_waited_for() {
     std::os::unix::fs::symlink(folder, &link).unwrap();
     opening.await.unwrap().unwrap().close().await;
 }
+
+#[tokio::test]
+async fn what_is_written_leaves_the_log_without_another_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.db");
+    let db = Database::open(&Settings::file(&path), &MIGRATIONS, Durability::Full).await.unwrap();
+    let rows = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 20000) \
+                INSERT INTO t (id) SELECT id FROM n";
+    sql(rows).execute(&db).await.unwrap();
+    let moved = async {
+        while std::fs::metadata(&path).unwrap().len() < 200_000 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), moved).await.unwrap();
+    db.close().await;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the log is gone");
+}
