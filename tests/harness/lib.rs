@@ -29,6 +29,7 @@ mod seed;
 mod server;
 mod shapes;
 mod wait;
+mod wire;
 
 pub use answer::Answer;
 pub use api::{Api, Call, encode_path, encode_segment};
@@ -43,3 +44,4 @@ pub use seed::Seed;
 pub use server::{LogOnFailure, Server};
 pub use shapes::shared;
 pub use wait::{eventually, within};
+pub use wire::{Cut, Wire};

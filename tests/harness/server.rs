@@ -7,7 +7,7 @@ use holdall_sql::testing::PostgresCluster;
 use tempfile::TempDir;
 
 use crate::{
-    Api, Options, Persona, Process, Service, Shape,
+    Api, Options, Persona, Process, Service, Shape, Wire,
     api::Location,
     bucket::Bucket,
     eventually,
@@ -31,8 +31,17 @@ pub struct Server {
     processes: Vec<Running>,
     location: Location,
     bucket: Option<Bucket>,
+    /// Of one that may be harmed.
+    own: Option<Own>,
     // Last: the folder goes when the processes have gone.
     folder: TempDir,
+}
+
+/// What an installation has for itself, so that it can be harmed.
+struct Own {
+    postgres: PostgresCluster,
+    /// To each of its services, for the other ones.
+    wires: Vec<(Service, Wire)>,
 }
 
 /// A process of an installation.
@@ -50,6 +59,16 @@ impl Server {
 
     /// Starts an installation and waits until it is ready.
     pub async fn start_with(shape: Shape, options: Options) -> Self {
+        Self::start_on(shape, options, None).await
+    }
+
+    /// Starts an installation with a PostgreSQL of its own, and [wires](Self::wire) between its services.
+    pub async fn start_apart(shape: Shape, options: Options) -> Self {
+        let own = Own { postgres: PostgresCluster::private(), wires: Vec::new() };
+        Self::start_on(shape, options, Some(own)).await
+    }
+
+    async fn start_on(shape: Shape, options: Options, own: Option<Own>) -> Self {
         let folder = tempfile::Builder::new().prefix("holdall-e2e-").tempdir().expect("a temporary folder");
         reaper::folder(folder.path());
         let mut databases = Vec::new();
@@ -62,11 +81,16 @@ impl Server {
             write_key(folder.path(), GRANT_KEY);
             write_key(folder.path(), DELEGATION_KEY);
             for service in [Service::Auth, Service::Metadata, Service::Blob] {
-                databases.push((service, PostgresCluster::shared().create_database().await));
+                let postgres = match &own {
+                    Some(own) => &own.postgres,
+                    None => PostgresCluster::shared(),
+                };
+                databases.push((service, postgres.create_database().await));
             }
         }
         let location = Location::default();
-        let mut server = Self { shape, options, databases, processes: Vec::new(), location, bucket, folder };
+        let mut server =
+            Self { shape, options, databases, processes: Vec::new(), location, bucket, own, folder };
         server.launch().await;
         server
     }
@@ -78,6 +102,9 @@ impl Server {
             for _ in 0..self.shape.replicas() {
                 let process = self.another(service, "127.0.0.1:0").start();
                 let address = process.address().await;
+                if let Some(own) = &mut self.own {
+                    own.wires.push((service, Wire::to(&address).await));
+                }
                 self.processes.push(Running { service, process, address });
             }
         }
@@ -116,7 +143,7 @@ impl Server {
                 Service::Gateway => &[Service::Auth, Service::Metadata, Service::Blob],
             };
             for needed in needs {
-                more.push((format!("{}.url", needed.name()), self.addresses(*needed).join(",")));
+                more.push((format!("{}.url", needed.name()), self.reached_at(*needed).join(",")));
             }
             let (key, name) = match service {
                 Service::Metadata | Service::Blob => ("grants.key_files", GRANT_KEY),
@@ -168,6 +195,37 @@ impl Server {
     pub fn addresses(&self, service: Service) -> Vec<String> {
         let of = self.processes.iter().filter(|running| running.service == service);
         of.map(|running| running.address.clone()).collect()
+    }
+
+    /// Where other services find a service.
+    fn reached_at(&self, service: Service) -> Vec<String> {
+        match &self.own {
+            None => self.addresses(service),
+            Some(own) => {
+                let to = own.wires.iter().filter(|(to, _)| *to == service);
+                to.map(|(_, wire)| wire.address().to_owned()).collect()
+            }
+        }
+    }
+
+    fn own(&self) -> &Own {
+        self.own.as_ref().expect("it was started apart")
+    }
+
+    /// The PostgreSQL of an installation that was started apart.
+    pub fn postgres(&self) -> &PostgresCluster {
+        &self.own().postgres
+    }
+
+    /// The same, to make it crash.
+    pub fn postgres_mut(&mut self) -> &mut PostgresCluster {
+        &mut self.own.as_mut().expect("it was started apart").postgres
+    }
+
+    /// What leads to a service of an installation that was started apart; of several processes to the first.
+    pub fn wire(&self, service: Service) -> &Wire {
+        let found = self.own().wires.iter().find(|(to, _)| *to == service);
+        &found.unwrap_or_else(|| panic!("nothing leads to {service:?}")).1
     }
 
     /// One of its processes; of several the first.

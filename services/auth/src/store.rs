@@ -204,6 +204,7 @@ impl From<holdall_sql::Error> for Error {
 
 impl Transient for Error {
     fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        let is_transient = |cause: &holdall_sql::Error| cause.is_transient();
+        matches!(self, Self::Unavailable(cause) if cause.downcast_ref().is_none_or(is_transient))
     }
 }

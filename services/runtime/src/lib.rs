@@ -17,6 +17,7 @@ pub mod data_dir;
 pub mod health;
 pub mod keyfile;
 pub mod layers;
+pub mod presence;
 pub mod run;
 pub mod serve;
 pub mod shutdown;

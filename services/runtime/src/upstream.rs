@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -84,8 +84,12 @@ const BUDGET_TTL: Duration = Duration::from_secs(10);
 const BUDGET_MIN: u32 = 10;
 const BUDGET_SHARE: f32 = 0.2;
 
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A connection on which nothing has come for so long is asked whether it lives, and given up when it does not say so in
+/// time. Together they are what a caller waits at most when packets go nowhere.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(700);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A call that took this long to fail is not made again: whoever waits has waited enough.
+const ENOUGH: Duration = Duration::from_secs(1);
 
 /// Why an upstream cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +188,7 @@ impl Balanced {
         let body = Replay::new(body);
         let limit = deadline::read(&parts.headers);
         self.budget.deposit();
+        let began = Instant::now();
         let mut failed = None;
         let mut attempts = 1;
         loop {
@@ -216,7 +221,8 @@ impl Balanced {
             };
             let may_repeat =
                 !was_sent || (self.idempotent.contains(parts.uri.path()) && self.budget.withdraw());
-            if attempts == MAX_ATTEMPTS || !may_repeat || body.attempt().is_none() {
+            let is_over = attempts == MAX_ATTEMPTS || began.elapsed() > ENOUGH;
+            if is_over || !may_repeat || body.attempt().is_none() {
                 return answer;
             }
             attempts += 1;

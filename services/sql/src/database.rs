@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use sqlx::PgConnection;
-
 use crate::error::Error;
 use crate::migrate::Migrations;
-use crate::pool::Pool;
-use crate::postgres;
+use crate::postgres::{self, Postgres};
+
 use crate::settings::Settings;
 use crate::sqlite;
 use crate::statement::sql;
@@ -48,7 +46,7 @@ impl fmt::Debug for Database {
 #[derive(Clone)]
 pub(crate) enum Engine {
     Sqlite(sqlite::Sqlite),
-    Postgres(Pool<PgConnection>),
+    Postgres(Postgres),
 }
 
 impl Database {
@@ -112,7 +110,7 @@ impl Database {
     pub async fn begin(&self) -> Result<Transaction, Error> {
         match &self.engine {
             Engine::Sqlite(sqlite) => Transaction::sqlite(&sqlite.durable, sqlite::BEGIN).await,
-            Engine::Postgres(pool) => Transaction::postgres(pool, "BEGIN").await,
+            Engine::Postgres(postgres) => Transaction::postgres(postgres, "BEGIN").await,
         }
     }
 
@@ -127,8 +125,8 @@ impl Database {
         match &self.engine {
             Engine::Sqlite(sqlite) => Transaction::sqlite(&sqlite.relaxed, sqlite::BEGIN).await,
             // One message, one round trip.
-            Engine::Postgres(pool) => {
-                Transaction::postgres(pool, "BEGIN; SET LOCAL synchronous_commit = off").await
+            Engine::Postgres(postgres) => {
+                Transaction::postgres(postgres, "BEGIN; SET LOCAL synchronous_commit = off").await
             }
         }
     }
@@ -143,8 +141,8 @@ impl Database {
     pub async fn begin_flushed(&self) -> Result<Transaction, Error> {
         match &self.engine {
             Engine::Sqlite(sqlite) => Transaction::sqlite(&sqlite.flushed, sqlite::BEGIN).await,
-            Engine::Postgres(pool) => {
-                Transaction::postgres(pool, "BEGIN; SET LOCAL synchronous_commit = on").await
+            Engine::Postgres(postgres) => {
+                Transaction::postgres(postgres, "BEGIN; SET LOCAL synchronous_commit = on").await
             }
         }
     }
@@ -158,8 +156,8 @@ impl Database {
     pub async fn snapshot(&self) -> Result<Transaction, Error> {
         match &self.engine {
             Engine::Sqlite(sqlite) => Transaction::sqlite(&sqlite.readers, "BEGIN").await,
-            Engine::Postgres(pool) => {
-                Transaction::postgres(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+            Engine::Postgres(postgres) => {
+                Transaction::postgres(postgres, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
             }
         }
     }
@@ -176,7 +174,7 @@ impl Database {
     pub async fn close(&self) {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.close().await,
-            Engine::Postgres(pool) => pool.close().await,
+            Engine::Postgres(postgres) => postgres.pool.close().await,
         }
     }
 }

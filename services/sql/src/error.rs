@@ -108,6 +108,15 @@ impl Error {
         matches!(self, Self::UniqueViolation { .. })
     }
 
+    /// Whether the server did not answer at all, which it will not do in a moment either.
+    pub(crate) fn is_silence(&self) -> bool {
+        match self {
+            Self::Busy(Source(sqlx::Error::Io(error))) => error.kind() == std::io::ErrorKind::TimedOut,
+            Self::Busy(Source(sqlx::Error::PoolTimedOut)) => true,
+            _ => false,
+        }
+    }
+
     /// An error before anything could have been committed.
     pub(crate) fn statement(error: sqlx::Error) -> Self {
         Self::sort(error, Self::Busy)

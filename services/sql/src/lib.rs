@@ -44,6 +44,7 @@ mod migrate;
 pub mod pages;
 mod pool;
 mod postgres;
+mod presence;
 mod retry;
 mod row;
 mod settings;

@@ -10,11 +10,12 @@ use crate::database::Durability;
 use crate::error::Error;
 use crate::migrate::{self, Migration};
 use crate::pool::{Limits, Pool};
+use crate::presence::Presence;
 use crate::settings::Settings;
 
 const LIMITS: Limits = Limits {
     // Less than anyone waits for an answer.
-    wait: Duration::from_secs(3),
+    wait: Duration::from_millis(2500),
     // The server may have gone meanwhile.
     trusted: Duration::from_secs(1),
     // The server's name may mean another machine by now, and its process for us has grown.
@@ -26,11 +27,18 @@ const STATEMENTS: usize = 256;
 /// Between attempts to reach a server that is waited for.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The connections to one database.
+#[derive(Clone)]
+pub(crate) struct Postgres {
+    pub(crate) pool: Pool<PgConnection>,
+    pub(crate) presence: Presence,
+}
+
 pub(crate) async fn open(
     settings: &Settings,
     migrations: &[Migration],
     durability: Durability,
-) -> Result<Pool<PgConnection>, Error> {
+) -> Result<Postgres, Error> {
     // The parser's error may quote the URL, and with it the password.
     let options = PgConnectOptions::from_str(&settings.url)
         .map_err(|_| Error::Settings("the PostgreSQL URL cannot be read".into()))?
@@ -64,7 +72,8 @@ pub(crate) async fn open(
         Durability::Full => options,
         Durability::Rebuildable => options.options([("synchronous_commit", "off")]),
     };
-    Ok(Pool::new(options, settings.max_connections, LIMITS))
+    let presence = Presence::new(options.clone());
+    Ok(Postgres { pool: Pool::new(options, settings.max_connections, LIMITS), presence })
 }
 
 /// A connection, as soon as the server can be reached: it may be starting as well.

@@ -17,7 +17,7 @@ pub trait Transient {
 
 impl Transient for Error {
     fn is_transient(&self) -> bool {
-        self.is_busy()
+        self.is_busy() && !self.is_silence()
     }
 }
 

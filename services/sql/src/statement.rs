@@ -109,10 +109,10 @@ impl Statement {
                     lease.done();
                     Ok(done.rows_affected())
                 }
-                Engine::Postgres(pool) => {
-                    let mut lease = pool.acquire().await.map_err(Error::statement)?;
-                    let done = self.postgres().execute(lease.statement().map_err(Error::statement)?).await;
-                    let done = done.map_err(Error::commit)?;
+                Engine::Postgres(postgres) => {
+                    let mut lease = postgres.pool.acquire().await.map_err(Error::statement)?;
+                    let done = self.postgres().execute(lease.statement().map_err(Error::statement)?);
+                    let done = postgres.presence.over(done).await.map_err(Error::commit)?;
                     lease.done();
                     Ok(done.rows_affected())
                 }
@@ -122,9 +122,10 @@ impl Statement {
                     Connection::Sqlite(connection) => {
                         self.sqlite().execute(connection).await.map(|done| done.rows_affected())
                     }
-                    Connection::Postgres(connection) => {
-                        self.postgres().execute(connection).await.map(|done| done.rows_affected())
-                    }
+                    Connection::Postgres(connection, presence) => presence
+                        .over(self.postgres().execute(connection))
+                        .await
+                        .map(|done| done.rows_affected()),
                 };
                 transaction.note(done)
             }
@@ -151,10 +152,10 @@ impl Statement {
                     lease.done();
                     Ok(from_sqlite(rows))
                 }
-                Engine::Postgres(pool) => {
-                    let mut lease = pool.acquire().await.map_err(Error::statement)?;
-                    let rows = self.postgres().fetch_all(lease.statement().map_err(Error::statement)?).await;
-                    let rows = rows.map_err(Error::statement)?;
+                Engine::Postgres(postgres) => {
+                    let mut lease = postgres.pool.acquire().await.map_err(Error::statement)?;
+                    let rows = self.postgres().fetch_all(lease.statement().map_err(Error::statement)?);
+                    let rows = postgres.presence.over(rows).await.map_err(Error::statement)?;
                     lease.done();
                     Ok(from_postgres(rows))
                 }
@@ -164,8 +165,8 @@ impl Statement {
                     Connection::Sqlite(connection) => {
                         self.sqlite().fetch_all(connection).await.map(from_sqlite)
                     }
-                    Connection::Postgres(connection) => {
-                        self.postgres().fetch_all(connection).await.map(from_postgres)
+                    Connection::Postgres(connection, presence) => {
+                        presence.over(self.postgres().fetch_all(connection)).await.map(from_postgres)
                     }
                 };
                 transaction.note(rows)

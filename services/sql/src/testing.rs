@@ -16,7 +16,7 @@
 
 mod cluster;
 
-pub use cluster::PostgresCluster;
+pub use cluster::{Crashed, Frozen, PostgresCluster};
 use tempfile::TempDir;
 
 use crate::{Database, Dialect, Durability, Migrations, Settings};

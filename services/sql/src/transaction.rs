@@ -7,6 +7,8 @@ use sqlx::{Executor, PgConnection, SqliteConnection};
 use crate::database::Dialect;
 use crate::error::Error;
 use crate::pool::{Lease, Pool};
+use crate::postgres::Postgres;
+use crate::presence::Presence;
 use crate::watch::Watch;
 
 /// A transaction. Dropping it rolls it back.
@@ -28,13 +30,13 @@ impl fmt::Debug for Transaction {
 
 enum Inner {
     Sqlite(Lease<SqliteConnection>),
-    Postgres(Lease<PgConnection>),
+    Postgres(Lease<PgConnection>, Presence),
 }
 
 /// The connection of a transaction.
 pub(crate) enum Connection<'a> {
     Sqlite(&'a mut SqliteConnection),
-    Postgres(&'a mut PgConnection),
+    Postgres(&'a mut PgConnection, &'a Presence),
 }
 
 impl Transaction {
@@ -44,10 +46,12 @@ impl Transaction {
         Ok(Self { lease: Inner::Sqlite(lease), failed: false })
     }
 
-    pub(crate) async fn postgres(pool: &Pool<PgConnection>, begin: &'static str) -> Result<Self, Error> {
+    pub(crate) async fn postgres(postgres: &Postgres, begin: &'static str) -> Result<Self, Error> {
+        let Postgres { pool, presence } = postgres;
         let mut lease = pool.acquire().await.map_err(Error::statement)?;
-        lease.transaction().map_err(Error::statement)?.execute(begin).await.map_err(Error::statement)?;
-        Ok(Self { lease: Inner::Postgres(lease), failed: false })
+        let begun = lease.transaction().map_err(Error::statement)?.execute(begin);
+        presence.over(begun).await.map_err(Error::statement)?;
+        Ok(Self { lease: Inner::Postgres(lease, presence.clone()), failed: false })
     }
 
     /// Which engine it runs on.
@@ -55,7 +59,7 @@ impl Transaction {
     pub fn dialect(&self) -> Dialect {
         match self.lease {
             Inner::Sqlite(_) => Dialect::Sqlite,
-            Inner::Postgres(_) => Dialect::Postgres,
+            Inner::Postgres(..) => Dialect::Postgres,
         }
     }
 
@@ -71,12 +75,14 @@ impl Transaction {
     async fn committed(mut self) -> Result<(), Error> {
         match self.statement()? {
             Connection::Sqlite(connection) => connection.execute("COMMIT").await.map(drop),
-            Connection::Postgres(connection) => connection.execute("COMMIT").await.map(drop),
+            Connection::Postgres(connection, presence) => {
+                presence.over(connection.execute("COMMIT")).await.map(drop)
+            }
         }
         .map_err(Error::commit)?;
         match &mut self.lease {
             Inner::Sqlite(lease) => lease.done(),
-            Inner::Postgres(lease) => lease.done(),
+            Inner::Postgres(lease, _) => lease.done(),
         }
         Ok(())
     }
@@ -90,7 +96,9 @@ impl Transaction {
         self.failed = true;
         match &mut self.lease {
             Inner::Sqlite(lease) => lease.statement().map(Connection::Sqlite),
-            Inner::Postgres(lease) => lease.statement().map(Connection::Postgres),
+            Inner::Postgres(lease, presence) => {
+                lease.statement().map(|connection| Connection::Postgres(connection, presence))
+            }
         }
         .map_err(Error::statement)
     }

@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use holdall_sql::testing::{self, TestDatabase};
+use holdall_sql::testing::{self, PostgresCluster, TestDatabase};
 use holdall_sql::{Database, Durability, Error, Migration, Migrations, Settings, dynamic, sql};
 
 const MIGRATIONS: Migrations = Migrations {
@@ -202,4 +202,38 @@ async fn closing_waits_for_transactions() {
         closing.await;
         assert_eq!(parents(database.database()).await, 1);
     }
+}
+
+#[tokio::test]
+async fn what_a_frozen_postgres_does_not_answer_is_given_up_and_all_goes_on_when_it_does() {
+    let cluster = PostgresCluster::private();
+    let settings = Settings { url: cluster.create_database().await, ..Settings::default() };
+    let db = Database::open(&settings, &MIGRATIONS, Durability::Full).await.unwrap();
+    let mut begun = db.begin().await.unwrap();
+    assert_eq!(parents(&db).await, 0);
+
+    let frozen = cluster.freeze();
+    let asked = Instant::now();
+    let (by_itself, within, without_connection) = tokio::join!(
+        sql("INSERT INTO parent (id) VALUES (1)").execute(&db),
+        sql("SELECT id FROM parent").fetch_all(&mut begun),
+        sql("SELECT id FROM parent").fetch_all(&db),
+    );
+    // It may have happened.
+    assert!(matches!(by_itself, Err(Error::Unknown(_))), "{by_itself:?}");
+    assert!(within.err().unwrap().is_busy());
+    assert!(without_connection.err().unwrap().is_busy());
+    assert!(db.begin().await.unwrap_err().is_busy());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    drop((frozen, begun));
+    let answers = async { while db.ping().await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), answers).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_slow_may_be_slow() {
+    let cluster = PostgresCluster::shared();
+    let settings = Settings { url: cluster.create_database().await, ..Settings::default() };
+    let db = Database::open(&settings, &MIGRATIONS, Durability::Full).await.unwrap();
+    sql("SELECT CAST(COUNT(pg_sleep(2.5)) AS BIGINT)").fetch_one(&db).await.unwrap();
 }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdall_runtime::trace;
-use holdall_sql::{Transient, retry};
+use holdall_sql::retry;
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
 
@@ -174,7 +174,7 @@ impl Store {
             let mut each = Vec::with_capacity(commits.len());
             for commit in &commits {
                 each.push(match error {
-                    error if error.is_transient() => Err(Error::Busy),
+                    Error::Busy | Error::Sql(holdall_sql::Error::Busy(_)) => Err(Error::Busy),
                     Error::OutcomeUnknown | Error::Sql(holdall_sql::Error::Unknown(_)) => {
                         Err(Error::OutcomeUnknown)
                     }

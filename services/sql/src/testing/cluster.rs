@@ -1,6 +1,7 @@
 //! A PostgreSQL of the test process's own.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
 /// Runs a server, and ends it when the test process is gone, however it went: its standard input is a pipe
-/// that only the test process holds open.
+/// that only the test process holds open. A line on it is a crash: all processes of the server end at once, and it starts
+/// again.
 ///
 /// The folder is the first argument, the server's command line follows.
 const SUPERVISOR: &str = r#"
@@ -23,8 +25,14 @@ folder=$1
 shift
 "$@" </dev/null &
 server=$!
-read -r _
+while read -r _; do
+  kill -QUIT "$server"
+  wait "$server"
+  "$@" </dev/null &
+  server=$!
+done
 kill -QUIT "$server"
+kill -CONT "$server"
 wait "$server"
 cd /
 rm -rf "$folder"
@@ -44,7 +52,34 @@ pub struct PostgresCluster {
     folder: PathBuf,
     databases: AtomicU32,
     /// Holds the pipe, which the system closes when this process ends.
-    _supervisor: Child,
+    supervisor: Child,
+}
+
+/// A server that has crashed and is starting.
+#[derive(Debug)]
+pub struct Crashed {
+    status: PathBuf,
+    /// The number of the process that ended.
+    ended: Option<String>,
+}
+
+impl Crashed {
+    /// Whether it takes connections again.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let now = process(&self.status);
+        now.is_some() && now != self.ended && is_ready(&self.status)
+    }
+}
+
+/// A server that stands still. It goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen(Vec<String>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("-CONT", &self.0);
+    }
 }
 
 impl PostgresCluster {
@@ -56,6 +91,49 @@ impl PostgresCluster {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<PostgresCluster> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&binaries()))
+    }
+
+    /// A server that no other test uses, for doing it harm. It is gone when this is dropped.
+    ///
+    /// # Panics
+    /// As [`PostgresCluster::shared`].
+    #[must_use]
+    pub fn private() -> Self {
+        Self::start(&binaries())
+    }
+
+    /// Stops all processes of the server where they are (SIGSTOP): what is connected stays so, and nothing answers.
+    ///
+    /// # Panics
+    /// Where the system does not tell of the server's processes as Linux does.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen {
+        let server = process(&self.status()).expect("the server runs");
+        // First of all the one that makes more of them.
+        signal("-STOP", std::slice::from_ref(&server));
+        let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+        let mut all: Vec<_> =
+            children.expect("Linux lists processes").split_whitespace().map(str::to_owned).collect();
+        signal("-STOP", &all);
+        all.push(server);
+        Frozen(all)
+    }
+
+    /// Ends all processes of the server at once and starts it again. Does not wait for either.
+    ///
+    /// # Panics
+    /// When the server's keeper is gone.
+    pub fn crash(&mut self) -> Crashed {
+        let status = self.status();
+        let ended = process(&status);
+        let pipe = self.supervisor.stdin.as_mut().expect("it was made with a pipe");
+        pipe.write_all(b"crash\n").and_then(|()| pipe.flush()).expect("the keeper reads");
+        Crashed { status, ended }
+    }
+
+    /// The file in which the server says how far it has come.
+    fn status(&self) -> PathBuf {
+        self.folder.join("data/postmaster.pid")
     }
 
     /// Makes an empty database, which stays until the server goes, and returns its URL.
@@ -108,21 +186,32 @@ impl PostgresCluster {
             .expect("starting a shell");
         // From here on the supervisor removes it.
         let _ = temporary.keep();
-        let cluster = Self { folder, databases: AtomicU32::new(0), _supervisor: supervisor };
+        let cluster = Self { folder, databases: AtomicU32::new(0), supervisor };
 
-        // The last line of this file says how far the server has come.
-        let status = data.join("postmaster.pid");
-        let ready = || {
-            fs::read_to_string(&status).is_ok_and(|text| text.lines().nth(7).map(str::trim) == Some("ready"))
-        };
+        let status = cluster.status();
         let started = Instant::now();
-        while !ready() {
+        while !is_ready(&status) {
             let said = fs::read_to_string(&log).unwrap_or_default();
             assert!(started.elapsed() < START && !said.contains("FATAL"), "PostgreSQL did not start: {said}");
             thread::sleep(Duration::from_millis(10));
         }
         cluster
     }
+}
+
+/// The number of the server's first process.
+fn process(status: &Path) -> Option<String> {
+    Some(fs::read_to_string(status).ok()?.lines().next()?.to_owned())
+}
+
+/// Whether the last line of the file says that connections are taken.
+fn is_ready(status: &Path) -> bool {
+    fs::read_to_string(status).is_ok_and(|text| text.lines().nth(7).map(str::trim) == Some("ready"))
+}
+
+fn signal(signal: &str, processes: &[String]) {
+    let sent = Command::new("sh").args(["-c", "kill \"$@\"", "sh", signal]).args(processes).status();
+    assert!(sent.is_ok(), "a shell can be had");
 }
 
 fn command(program: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Command {

@@ -22,6 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use holdall_runtime::presence::Presence;
 use holdall_runtime::tls;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::client::ClientOptions;
@@ -116,10 +117,17 @@ impl ObjectPacks {
         }
         let folder = [settings.prefix.as_str(), "packs"].into_iter().filter(|part| !part.is_empty());
         let folder = Path::parse(folder.collect::<Vec<_>>().join("/")).map_err(io::Error::other)?;
+        let client = builder.build()?;
+        let (asking, alive) = (client.clone(), folder.clone().join("alive"));
+        let presence = Presence::new("the object store", move || {
+            let (client, alive) = (asking.clone(), alive.clone());
+            // There is no such object; whoever says so is there.
+            async move { !matches!(client.head(&alive).await, Err(object_store::Error::Generic { .. })) }
+        });
         Ok(Self {
-            client: builder.build()?,
+            client,
             folder,
-            tries: Tries::new(settings.request_timeout),
+            tries: Tries::new(settings.request_timeout, presence),
             ids: Ids::default(),
             reads: Arc::new(Semaphore::new(settings.max_reads)),
             max_writes: settings.max_writes,

@@ -1,8 +1,9 @@
-//! Asking again: three tries, with a time limit for each and one for all.
+//! Asking again: three tries, with a time limit for each and one for all. Where nothing answers at all it is over sooner.
 
 use std::io;
 use std::time::Duration;
 
+use holdall_runtime::presence::Presence;
 use object_store::Error;
 use tokio::time::error::Elapsed;
 use tracing::Instrument;
@@ -12,15 +13,16 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How requests are tried.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tries {
     each: Duration,
+    presence: Presence,
 }
 
 impl Tries {
-    /// Tries that take `each` at most, and twice that all together.
-    pub fn new(each: Duration) -> Self {
-        Self { each }
+    /// Tries that take `each` at most, and twice that all together, while the server is there.
+    pub fn new(each: Duration, presence: Presence) -> Self {
+        Self { each, presence }
     }
 
     /// Makes a request, again if that may help. For what may be done twice only.
@@ -41,9 +43,12 @@ impl Tries {
             }
         };
         let span = tracing::debug_span!("s3", otel.name = what, otel.kind = "client", rpc.system = "aws-api");
-        tokio::time::timeout(2 * self.each, all.instrument(span))
-            .await
-            .unwrap_or_else(|elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)))
+        let all = tokio::time::timeout(2 * self.each, all.instrument(span));
+        match self.presence.over(all).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(elapsed)) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)),
+            Err(silent) => Err(io::Error::new(io::ErrorKind::TimedOut, silent)),
+        }
     }
 
     /// Waits before the next try, unless `error`, the last of so many `failures`, says that there should be none.
