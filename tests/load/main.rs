@@ -4,10 +4,11 @@
 //! cargo run --release -p e2e --bin load
 //! cargo run --release -p e2e --bin load compat
 //! cargo run --release -p e2e --bin load blob
+//! cargo run --release -p e2e --bin load shapes
 //! ```
 //!
 //! With `compat` only the older APIs, as ratios to the native one; with `compat TEXT` those whose rows hold that text. With
-//! `blob` the blob service alone, over gRPC.
+//! `blob` the blob service alone, over gRPC; with `shapes` four processes against one.
 //!
 //! Starts the server and a plain axum beside it, each as a process, and uses the same client on both. Every figure is the
 //! median of three rounds, in which the server and its yardstick take turns: on a shared machine only ratios mean much.
@@ -18,6 +19,7 @@ mod client;
 mod compat;
 #[path = "../compat/setup.rs"]
 mod setup;
+mod shapes;
 #[path = "../compat/signed_in.rs"]
 mod signed_in;
 
@@ -49,8 +51,9 @@ fn main() {
         None => {}
         Some("compat") => part = Some(Part::Compat),
         Some("blob") => part = Some(Part::Blob),
+        Some("shapes") => part = Some(Part::Shapes),
         Some("baseline") => return baseline::serve(Path::new(&args.next().expect("a folder"))),
-        Some(other) => panic!("{other}? There are compat and blob"),
+        Some(other) => panic!("{other}? There are compat, blob and shapes"),
     }
     if cfg!(debug_assertions) {
         println!("not a release build: these figures mean nothing");
@@ -64,11 +67,15 @@ fn main() {
 enum Part {
     Compat,
     Blob,
+    Shapes,
 }
 
 async fn run(part: Option<Part>) {
     if part == Some(Part::Blob) {
         return blob::run().await;
+    }
+    if part == Some(Part::Shapes) {
+        return shapes::run().await;
     }
     // As it is shipped, but for limits on how often somebody may ask.
     let server = Server::start_with(Shape::OneProcess, setup::options()).await;
