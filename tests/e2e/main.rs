@@ -10,6 +10,7 @@ mod conditions;
 mod content;
 mod disposition;
 mod folders;
+mod grpc;
 mod idempotency;
 mod internal_grpc;
 mod interrupted;
