@@ -19,6 +19,7 @@ mod listing;
 mod malformed;
 mod names;
 mod openapi;
+mod operators;
 mod policies;
 mod python;
 mod quota;
