@@ -27,6 +27,7 @@ use axum::routing::post;
 use holdall_proto::error::v1::Reason;
 use holdall_runtime::BoxError;
 use holdall_runtime::layers::deadline;
+use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::status::Failure;
 use holdall_runtime::upstream::Upstream;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, TE};
@@ -57,17 +58,18 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 pub struct Grpc {
     methods: Methods,
     local: Upstream,
+    shutdown: Shutdown,
 }
 
 impl Grpc {
-    /// All that the contract has for users.
+    /// All that the contract has for users. What has no end by itself ends with `shutdown`.
     ///
     /// # Errors
     /// When the contract's own description cannot be read.
-    pub fn new(upstreams: &Upstreams) -> Result<Self, BoxError> {
+    pub fn new(upstreams: &Upstreams, shutdown: Shutdown) -> Result<Self, BoxError> {
         let methods = Methods::of_contract()?;
         let local = local::services(upstreams, methods.services(), methods.descriptors())?;
-        Ok(Self { methods, local })
+        Ok(Self { methods, local, shutdown })
     }
 
     fn upstream(&self, service: Service, upstreams: &Upstreams) -> Upstream {
@@ -217,7 +219,8 @@ async fn try_pass(
         // What the library says of a message that cannot be read.
         return Err(answer::unreadable());
     }
-    Ok(answer.map(|body| Body::new(Answer::new(body, fault))))
+    let stop = method.is_endless.then(|| app.grpc.shutdown.clone());
+    Ok(answer.map(|body| Body::new(Answer::new(body, fault, stop))))
 }
 
 /// What goes on to a service.

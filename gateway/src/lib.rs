@@ -29,6 +29,7 @@ use holdall_runtime::body::BodyIdleTimeoutLayer;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::run::{self, Process, StartError};
 use holdall_runtime::serve::{Profile, Server};
+use holdall_runtime::shutdown::Shutdown;
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
@@ -62,7 +63,8 @@ pub async fn run(process: Process<Config>) -> std::result::Result<(), StartError
     let clock = Clock::System;
     let services = embedded::start(config, data_dir, &clock, &process.shutdown).await?;
     let upstreams = Upstreams::new(services.connections.clone());
-    let gateway = Gateway::new(config, upstreams, &services.delegation, clock, server.scheme())?;
+    let gateway =
+        Gateway::new(config, upstreams, &services.delegation, clock, server.scheme(), &process.shutdown)?;
     let service = BodyIdleTimeoutLayer::new(&config.body).layer(router::router(Arc::new(gateway)));
     process.announce(&server, &listener);
     let mut serving = vec![server.clone().serve(listener, service.clone(), &process.shutdown)];
@@ -103,7 +105,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// One over these services. `delegation` are the keys shared with auth, the first of which seals.
+    /// One over these services, until `shutdown`. `delegation` are the keys shared with auth, the first of which seals.
     ///
     /// # Errors
     /// When the contract's own description cannot be read.
@@ -113,6 +115,7 @@ impl Gateway {
         delegation: &[[u8; 32]],
         clock: Clock,
         scheme: &'static str,
+        shutdown: &Shutdown,
     ) -> std::result::Result<Self, StartError> {
         let mut compat = config.compat.clone();
         let addresses = std::iter::once(&config.server.listen).chain(&config.public.also_listen);
@@ -120,7 +123,7 @@ impl Gateway {
         compat.file_drop.access.get_or_insert(if local { Access::Open } else { Access::Account });
         let delegate = Delegate::new(delegation, &clock);
         Ok(Self {
-            grpc: Grpc::new(&upstreams).map_err(StartError::failed)?,
+            grpc: Grpc::new(&upstreams, shutdown.clone()).map_err(StartError::failed)?,
             upstreams,
             public_url: config.public.base(),
             scheme,

@@ -23,8 +23,9 @@ use holdall_proto::{
     },
     metadata::v1::{
         BeginUploadRequest, CommitUploadRequest, GetSpaceRequest, GetSpaceResponse, ListChildrenRequest,
-        NodeRef, OpenContentRequest, UploadTarget, content_service_client::ContentServiceClient,
-        node_ref::Ref, node_service_client::NodeServiceClient, space_service_client::SpaceServiceClient,
+        NodeRef, OpenContentRequest, OpenLinkRequest, UploadTarget,
+        content_service_client::ContentServiceClient, link_service_client::LinkServiceClient, node_ref::Ref,
+        node_service_client::NodeServiceClient, space_service_client::SpaceServiceClient,
         upload_target::Target,
     },
 };
@@ -515,7 +516,7 @@ async fn garbage_is_nobodys_defect_but_its_senders(server: &Server) {
 
 /// Limits count by the address that the gateway saw, whatever a client says of itself.
 #[tokio::test]
-async fn nobody_registers_without_end() {
+async fn nobody_tries_without_end() {
     let options = Options::new().set(Service::Auth, "rate_limits.enabled", "true").set(
         Service::Auth,
         "rate_limits.registrations_per_source",
@@ -538,6 +539,21 @@ async fn nobody_registers_without_end() {
     }
     assert!(answers[0].is_ok(), "{:?}", answers[0]);
     refused(answers.pop().unwrap(), Code::ResourceExhausted, "RATE_LIMITED");
+
+    // Secrets of links are found by trying, if anybody may try for ever.
+    let mut links = LinkServiceClient::new(connect(&server.url()).await);
+    let mut tried = 0;
+    let refusal = loop {
+        let guess = OpenLinkRequest { slug: format!("guess{tried}"), ..OpenLinkRequest::default() };
+        let status = links.open_link(guess).await.unwrap_err();
+        if status.code() != Code::NotFound {
+            break status;
+        }
+        tried += 1;
+        assert!(tried <= 300, "guessed {tried} times");
+    };
+    assert_eq!(tried, 300);
+    refused(Err::<(), _>(refusal), Code::ResourceExhausted, "RATE_LIMITED");
 }
 
 /// Content goes through without being kept.

@@ -124,3 +124,21 @@ async fn jobs_are_reached_at_the_gateway() {
     let (status, said) = jobs(&other, &["list"]).await;
     assert!(status.code() == Some(70) && said.contains("grant"), "{said}");
 }
+
+/// Who watches at a gateway does not keep it from stopping.
+#[tokio::test]
+async fn a_gateway_stops_while_somebody_watches() {
+    for shape in [Shape::OneProcess, Shape::FourProcesses] {
+        let mut server = Server::start(shape).await;
+        let key = match shape {
+            Shape::OneProcess => server.data_dir().join("keys/grants.key"),
+            _ => server.folder().join("grant.key"),
+        };
+        let watch = Command::new("holdall-blob").arg("jobs").arg("watch");
+        let watch = watch.arg("--url").arg(server.url()).arg("--grant-key").path(&key).start();
+        eventually("somebody watches", async || watch.log().contains("compact").then_some(())).await;
+        // Each process has to end well.
+        server.stop().await;
+        watch.exit().await;
+    }
+}

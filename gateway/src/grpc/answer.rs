@@ -5,7 +5,10 @@ use std::task::{Context, Poll, ready};
 
 use axum::response::Response;
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use holdall_proto::error::v1::Reason;
+use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::status::{self, Failure};
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
@@ -72,15 +75,18 @@ pub fn of_error(error: &Error) -> Response {
 pub struct Answer {
     body: Body,
     fault: Fault,
+    stop: Option<BoxFuture<'static, ()>>,
     ended: bool,
 }
 
 impl Answer {
-    /// Of that body. A fault of the client's counts more than what the service makes of it.
-    pub fn new(body: Body, fault: Fault) -> Self {
+    /// Of that body. A fault of the client's counts more than what the service makes of it. What would go on and on ends when
+    /// a `stop` is requested; the client finds somebody else.
+    pub fn new(body: Body, fault: Fault, stop: Option<Shutdown>) -> Self {
         // All was said in the head.
         let ended = http_body::Body::is_end_stream(&body);
-        Self { body, fault, ended }
+        let stop = stop.map(|stop| async move { stop.requested().await }.boxed());
+        Self { body, fault, stop, ended }
     }
 
     fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
@@ -102,6 +108,10 @@ impl http_body::Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.ended {
             return Poll::Ready(None);
+        }
+        if self.stop.as_mut().is_some_and(|stop| stop.poll_unpin(context).is_ready()) {
+            let stopping = "this process is about to stop";
+            return self.end(&Failure::new(Code::Unavailable, Reason::Unavailable.name(), stopping).status());
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(status) = self.fault.take() {

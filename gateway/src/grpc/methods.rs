@@ -40,6 +40,9 @@ const GUESSES: [&str; 2] =
 /// Not streamed, and yet as long as the content: it may read all of it again.
 const LONG: [&str; 1] = ["/holdall.blob.v1.BlobService/FinishUpload"];
 
+/// Answers without an end.
+const ENDLESS: [&str; 1] = ["/holdall.blob.v1.AdminService/WatchJobs"];
+
 /// The field for the client's network address, which is the gateway's to say.
 const ADDRESS: &str = "client_address";
 
@@ -78,6 +81,8 @@ pub struct Method {
     pub address: Option<u32>,
     /// Whether somebody could call it to guess.
     pub is_guess: bool,
+    /// Whether its answer ends only when the client or the process does.
+    pub is_endless: bool,
 }
 
 /// All public methods.
@@ -154,6 +159,7 @@ impl Methods {
                         streams: method.client_streaming(),
                         address: addresses.get(method.input_type()).copied(),
                         is_guess: GUESSES.contains(&path),
+                        is_endless: ENDLESS.contains(&path) || part == Service::Local,
                     };
                     self.by_path.insert(path, method);
                 }
@@ -235,7 +241,7 @@ mod tests {
         for (name, _) in PUBLIC {
             assert!(methods.services().contains_key(name), "{name} is gone");
         }
-        for path in GUESSES.iter().chain(&LONG) {
+        for path in GUESSES.iter().chain(&LONG).chain(&ENDLESS) {
             assert!(methods.find(path).is_some(), "{path} is gone");
         }
         assert!(methods.find("/holdall.auth.v1.AccountService/").is_none());
