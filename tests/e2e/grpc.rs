@@ -7,7 +7,7 @@ use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
 use futures::StreamExt;
 use harness::{
-    Answer, Content, Options, Persona, Seed, Server, Service, Shape, both_shapes, eventually,
+    Answer, Command, Content, Options, Persona, Seed, Server, Service, Shape, both_shapes, eventually,
     grpc::{call, connect, methods, refused, signed},
     raw,
 };
@@ -30,7 +30,10 @@ use holdall_proto::{
     },
 };
 use prost::Message;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{
+    Code, Request, Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -512,6 +515,44 @@ async fn garbage_is_nobodys_defect_but_its_senders(server: &Server) {
     }
     assert!(!server.log().contains("panicked"), "{}", server.log());
     SpaceServiceClient::new(channel).get_space(signed(token, GetSpaceRequest {})).await.unwrap();
+}
+
+/// Where the gateway serves TLS, gRPC comes over it like everything else.
+#[tokio::test]
+async fn it_comes_over_tls_too() {
+    // Somebody else may have chosen one already: any will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let pem = |label: &str, der: &[u8]| {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64.encode(der))
+    };
+    let certificate = pem("CERTIFICATE", made.cert.der());
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let cert_file = file("cert.pem", &certificate);
+    let key_file = file("key.pem", &pem("PRIVATE KEY", &made.signing_key.serialize_der()));
+    let config =
+        file("config.toml", &format!("[server.tls]\ncert_file = {cert_file:?}\nkey_file = {key_file:?}\n"));
+    let gateway = Command::new(Service::Gateway.program()).arg("--config").path(&config).arg("--listen");
+    let gateway = gateway.arg("127.0.0.1:0").arg("--data-dir").path(&folder.path().join("data")).start();
+    let address = eventually("it listens", async || {
+        assert!(gateway.try_exit().is_none(), "it ended:\n{}", gateway.log());
+        gateway
+            .log()
+            .lines()
+            .find_map(|line| Some(line.split_once(" listening on https://")?.1.trim().to_owned()))
+    })
+    .await;
+    let tls =
+        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&certificate)).domain_name("localhost");
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap();
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let answer = health.check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
 }
 
 /// Limits count by the address that the gateway saw, whatever a client says of itself.
