@@ -109,10 +109,10 @@ def compose(schema, binaries):
 def instruments():
     """Names of our metrics, as Prometheus has them, from where they are made in the code."""
     found = {}
-    kinds = {"f64_histogram": "histogram", "u64_histogram": "histogram", "u64_counter": "counter", "gauge": "gauge"}
+    kinds = {"f64_histogram": "histogram", "u64_histogram": "histogram", "u64_counter": "counter", "gauge": "gauge", "f64_observable_counter": "counter", "f64_observable_gauge": "gauge"}
     for file in ROOT.glob("*/**/src/**/*.rs"):
         text = file.read_text()
-        for call, name in re.findall(r'(\w+)\(\s*"((?:holdall|rpc|http)\.[a-z_.]+)"', text):
+        for call, name in re.findall(r'(\w+)\(\s*(?:meter,\s*)?"((?:holdall|rpc|http|db|process)\.[a-z_.]+)"', text):
             kind = kinds.get(call) or {"instrument": "counter", "sizes": "histogram", "times": "histogram", "u64_observable_gauge": "gauge"}.get(call)
             if kind:
                 found[name.replace(".", "_")] = kind

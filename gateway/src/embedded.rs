@@ -8,13 +8,14 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdall_runtime::clock::Clock;
 use holdall_runtime::config::Invalid;
 use holdall_runtime::data_dir::DataDir;
 use holdall_runtime::keyfile;
-use holdall_runtime::run::StartError;
+use holdall_runtime::run::{self, StartError};
 use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::upstream::{Idempotent, Upstream, connect, in_process};
 
@@ -64,6 +65,17 @@ pub fn validate(config: &Config) -> Result<(), Invalid> {
         key,
         "must name a file with the key that metadata and blob share; make one with: openssl rand -hex 32",
     ))
+}
+
+/// Does what `holdall-gateway role` asks for, on the accounts in here. `None` when the arguments say something else.
+pub fn role_command(program: &'static str) -> Option<ExitCode> {
+    run::command(program, "role", holdall_auth::operator::ABOUT, async |config: Config, change| {
+        if !config.auth.is_embedded() {
+            let problem = "says that accounts are kept elsewhere: use holdall-auth role there";
+            return Err(StartError::Config(Invalid::new("auth.url", problem).into()));
+        }
+        holdall_auth::operator::change_role(config.auth.embedded, &config.data.dir, change).await
+    })
 }
 
 /// Takes the data directory when a service runs in here. To be called before anything else is touched, so that a second

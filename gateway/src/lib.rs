@@ -3,12 +3,14 @@
 //!
 //! From the outside in: [`router`] maps URLs to [`rest`] and [`links`]; these decode and encode around [`ops`], which
 //! calls the services through [`upstreams`]. Nothing points the other way, and the two dialects do not know each other.
+//! Calls of gRPC clients are passed on as they are, by [`grpc`].
 //! [`embedded`] alone knows that services can be part of this process.
 
 pub mod compat;
 pub mod config;
 pub mod embedded;
 pub mod error;
+pub mod grpc;
 pub mod healthcheck;
 pub mod identity;
 pub mod limits;
@@ -27,6 +29,7 @@ use holdall_runtime::body::BodyIdleTimeoutLayer;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::run::{self, Process, StartError};
 use holdall_runtime::serve::{Profile, Server};
+use holdall_runtime::shutdown::Shutdown;
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
@@ -36,6 +39,7 @@ use compat::config::{Access, CompatConfig};
 use compat::file_uploader;
 use config::Config;
 use error::{Code, Result};
+use grpc::Grpc;
 use identity::Proxies;
 use limits::Limits;
 use ops::delegation::Delegate;
@@ -59,7 +63,8 @@ pub async fn run(process: Process<Config>) -> std::result::Result<(), StartError
     let clock = Clock::System;
     let services = embedded::start(config, data_dir, &clock, &process.shutdown).await?;
     let upstreams = Upstreams::new(services.connections.clone());
-    let gateway = Gateway::new(config, upstreams, &services.delegation, clock, server.scheme());
+    let gateway =
+        Gateway::new(config, upstreams, &services.delegation, clock, server.scheme(), &process.shutdown)?;
     let service = BodyIdleTimeoutLayer::new(&config.body).layer(router::router(Arc::new(gateway)));
     process.announce(&server, &listener);
     let mut serving = vec![server.clone().serve(listener, service.clone(), &process.shutdown)];
@@ -95,23 +100,30 @@ pub struct Gateway {
     pub file_uploader_tokens: file_uploader::Tokens,
     /// The right to act for others; none where no key for that is configured.
     pub delegate: Option<Delegate>,
+    /// What gRPC clients may call.
+    pub grpc: Grpc,
 }
 
 impl Gateway {
-    /// One over these services. `delegation` are the keys shared with auth, the first of which seals.
+    /// One over these services, until `shutdown`. `delegation` are the keys shared with auth, the first of which seals.
+    ///
+    /// # Errors
+    /// When the contract's own description cannot be read.
     pub fn new(
         config: &Config,
         upstreams: Upstreams,
         delegation: &[[u8; 32]],
         clock: Clock,
         scheme: &'static str,
-    ) -> Self {
+        shutdown: &Shutdown,
+    ) -> std::result::Result<Self, StartError> {
         let mut compat = config.compat.clone();
         let addresses = std::iter::once(&config.server.listen).chain(&config.public.also_listen);
         let local = addresses.into_iter().all(|address| address.ip().is_loopback());
         compat.file_drop.access.get_or_insert(if local { Access::Open } else { Access::Account });
         let delegate = Delegate::new(delegation, &clock);
-        Self {
+        Ok(Self {
+            grpc: Grpc::new(&upstreams, shutdown.clone()).map_err(StartError::failed)?,
             upstreams,
             public_url: config.public.base(),
             scheme,
@@ -122,7 +134,7 @@ impl Gateway {
             file_uploader_tokens: file_uploader::Tokens::new(delegate.as_ref()),
             delegate,
             clock,
-        }
+        })
     }
 
     /// The right to act for others.

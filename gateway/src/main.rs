@@ -12,5 +12,8 @@ fn main() -> ExitCode {
     if let Some(code) = holdall_gateway::healthcheck::main() {
         return code;
     }
+    if let Some(code) = holdall_gateway::embedded::role_command("holdall-gateway") {
+        return code;
+    }
     run::main("holdall-gateway", holdall_gateway::run)
 }

@@ -7,6 +7,7 @@ mod shape;
 mod unread;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::response::Response;
 use axum::routing::get;
@@ -14,10 +15,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::Code;
+use crate::identity::ClientAddress;
 use crate::rest::{
     self, accounts, buffer, changes, content, folders, fs, nodes, openapi, policy, sessions, space, trash,
 };
-use crate::{App, compat, links, web};
+use crate::{App, compat, grpc, links, web};
 use shape::Shape;
 
 /// Every URL of the gateway.
@@ -30,6 +32,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/openapi.json", get(openapi::serve(&document)))
         .merge(openapi::browser())
         .merge(compat::routes(&app.compat))
+        .merge(grpc::routes(&app.grpc))
         .route("/", get(web::landing))
         .route("/s/{slug}", get(links::page))
         .route("/s/{slug}/download", get(links::download))
@@ -78,8 +81,12 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     (api, openapi::finish(document))
 }
 
-async fn unknown(uri: Uri) -> Response {
-    Shape::of(uri.path()).failure(Code::NotFound.into())
+async fn unknown(app: State<App>, client: ClientAddress, request: Request) -> Response {
+    match Shape::of(request.uri().path()) {
+        // So that it is told in the caller's own protocol.
+        Shape::Grpc => grpc::call(app, client, request).await,
+        shape => shape.failure(Code::NotFound.into()),
+    }
 }
 
 async fn method_not_allowed(uri: Uri) -> Response {

@@ -42,6 +42,11 @@ impl Upstreams {
         Self { connections }
     }
 
+    /// How each service is reached.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     /// The services one by one, for health checks.
     pub fn each(&self) -> [Upstream; 3] {
         let Connections { auth, metadata, blob_control, .. } = &self.connections;

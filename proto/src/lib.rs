@@ -10,6 +10,7 @@
     reason = "generated from .proto files, where buf's COMMENTS rules check for comments"
 )]
 
+pub mod codec;
 pub mod grant;
 
 /// The domain of every `google.rpc.ErrorInfo` that Holdall's services send.

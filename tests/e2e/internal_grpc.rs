@@ -1,9 +1,12 @@
 //! The services' own ports: everything is refused without a valid token, unless it is public by design.
 
-use bytes::{Buf, BufMut, Bytes};
-use harness::{Service, Shape, grpc, shared};
+use bytes::Bytes;
+use harness::{
+    Service, Shape,
+    grpc::{self, call},
+    shared,
+};
 use holdall_proto::{
-    FILE_DESCRIPTOR_SET,
     blob::v1::{
         JobKind, ListJobsRequest, ReadRequest, StartJobRequest, StopJobRequest, WatchJobsRequest,
         WriteFinish, WriteHeader, WriteRequest, admin_service_client as blob,
@@ -11,12 +14,7 @@ use holdall_proto::{
     },
     metadata::v1::{CreateAdminGrantRequest, admin_service_client as metadata},
 };
-use tonic::{
-    Code, Request, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Channel,
-};
+use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -55,76 +53,10 @@ const PUBLIC: [&str; 26] = [
     "/holdall.blob.v1.AdminService/WatchJobs",
 ];
 
-/// Messages as bytes, for calling any method.
-#[derive(Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
-}
-
 /// All methods of the contract that a service serves, as paths.
 fn methods(service: Service) -> Vec<String> {
-    use prost::Message as _;
-    let descriptors =
-        prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("our own descriptors");
-    let package = format!("holdall.{}.v1", service.name());
-    descriptors
-        .file
-        .iter()
-        .filter(|file| file.package() == package)
-        .flat_map(|file| &file.service)
-        .flat_map(|service| {
-            service.method.iter().map(|method| format!("/{package}.{}/{}", service.name(), method.name()))
-        })
-        .collect()
-}
-
-async fn call(
-    channel: &Channel,
-    path: &str,
-    token: Option<&str>,
-    message: &'static [u8],
-) -> Result<Bytes, Status> {
-    let mut client = Grpc::new(channel.clone());
-    client.ready().await.expect("the service accepts");
-    let message = Bytes::from_static(message);
-    let request = match token {
-        Some(token) => grpc::signed(token, message),
-        None => Request::new(message),
-    };
-    let path = http::uri::PathAndQuery::try_from(path).expect("a path");
-    client.unary(request, path, Raw).await.map(tonic::Response::into_inner)
+    let package = format!("/holdall.{}.v1.", service.name());
+    grpc::methods().into_iter().filter(|path| path.starts_with(&package)).collect()
 }
 
 const SERVICES: [Service; 3] = [Service::Auth, Service::Metadata, Service::Blob];
@@ -245,9 +177,10 @@ async fn garbage_is_refused_in_good_order() {
     for service in SERVICES {
         let channel = grpc::connect(server.address(service)).await;
         for path in methods(service) {
-            let status = call(&channel, &path, Some(&token), b"\xff\xff\xff").await.expect_err("garbage");
+            let status =
+                call(&channel, &path, Some(&token), &b"\xff\xff\xff"[..]).await.expect_err("garbage");
             assert!(
-                matches!(status.code(), Code::InvalidArgument | Code::Internal | Code::Unauthenticated),
+                matches!(status.code(), Code::InvalidArgument | Code::Unauthenticated),
                 "{path}: {status:?}"
             );
             assert!(
@@ -255,7 +188,7 @@ async fn garbage_is_refused_in_good_order() {
                 "{path}: {status:?}"
             );
         }
-        let status = call(&channel, "/holdall.auth.v1.AccountService/NoSuchMethod", Some(&token), b"")
+        let status = call(&channel, "/holdall.auth.v1.AccountService/NoSuchMethod", Some(&token), "")
             .await
             .unwrap_err();
         assert!(matches!(status.code(), Code::Unimplemented | Code::Unauthenticated), "{status:?}");

@@ -16,7 +16,8 @@ pub async fn check(upstreams: &Upstreams) -> Result<()> {
     Ok(())
 }
 
-async fn serving(name: &'static str, upstream: Upstream) -> Result<()> {
+/// The same of one service, which is called `name` in the log.
+pub async fn serving(name: &'static str, upstream: Upstream) -> Result<()> {
     // The empty name stands for the server as a whole.
     let request = HealthCheckRequest { service: String::new() };
     match HealthClient::new(upstream).check(request).await {

@@ -7,6 +7,7 @@ use holdall_proto::auth::v1::{
 };
 use holdall_runtime::clock::Clock;
 use prost_types::Duration;
+use tonic::Status;
 
 use super::{Caller, Page, Proof, incomplete};
 use crate::error::Result;
@@ -49,11 +50,19 @@ pub async fn create(upstreams: &Upstreams, request: CreateSessionRequest) -> Res
 
 /// Who holds this handle. Asked for each request, so that a session that has ended is refused at once.
 pub async fn identify(upstreams: &Upstreams, clock: &Clock, handle: String) -> Result<Caller> {
-    let request = ExchangeSessionRequest { handle: handle.clone(), extend: false };
     let ExchangeSessionResponse { session, access_token, account } =
-        upstreams.sessions().exchange_session(request).await?.into_inner();
+        exchange(upstreams, handle.clone()).await?;
     let session = session.ok_or_else(incomplete)?;
     Caller::of(Proof::Handle(handle), access_token, account, session, clock.clone())
+}
+
+/// What this handle stands for, in auth's own words.
+///
+/// # Errors
+/// The status that auth gave, for whoever passes it on.
+pub async fn exchange(upstreams: &Upstreams, handle: String) -> Result<ExchangeSessionResponse, Status> {
+    let request = ExchangeSessionRequest { handle, extend: false };
+    Ok(upstreams.sessions().exchange_session(request).await?.into_inner())
 }
 
 /// Extends a session by its idle lifetime, and gives an access token for calls that go to the services directly.

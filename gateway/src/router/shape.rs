@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use crate::compat::{cloudbuffer, file_drop, file_storage, file_uploader, syncfile};
 use crate::error::Error;
 use crate::rest::problem::Problem;
-use crate::web;
+use crate::{grpc, web};
 
 /// Whose path it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Shape {
     FileDrop,
     /// `/v1`.
     SyncFile,
+    /// `/PACKAGE.SERVICE/METHOD`.
+    Grpc,
 }
 
 impl Shape {
@@ -38,6 +40,7 @@ impl Shape {
             ("files", _) => Self::FileDrop,
             ("v1", _) => Self::SyncFile,
             ("storage", _) => Self::FileStorage,
+            _ if grpc::is_method(path) => Self::Grpc,
             _ => Self::Page,
         }
     }
@@ -52,13 +55,14 @@ impl Shape {
             Self::CloudBuffer => cloudbuffer::failure(&error),
             Self::FileDrop => file_drop::failure(&error),
             Self::SyncFile => syncfile::failure(&error),
+            Self::Grpc => grpc::failure(&error),
         }
     }
 
     /// Whether scripts of any origin may call it and read the answers: where nothing depends on a cookie, and the contract
     /// says so.
     pub fn is_open(self) -> bool {
-        matches!(self, Self::FileUploader | Self::FileDrop | Self::SyncFile)
+        matches!(self, Self::FileUploader | Self::FileDrop | Self::SyncFile | Self::Grpc)
     }
 }
 
@@ -91,6 +95,9 @@ mod tests {
             ("/files/x", Shape::FileDrop),
             ("/v1/file", Shape::SyncFile),
             ("/storage/LogIn/get_pwd", Shape::FileStorage),
+            ("/holdall.auth.v1.AccountService/Register", Shape::Grpc),
+            ("/grpc.health.v1.Health/Check", Shape::Grpc),
+            ("/holdall", Shape::Page),
         ] {
             assert_eq!(Shape::of(path), shape, "{path}");
         }
@@ -106,11 +113,17 @@ mod tests {
             Shape::CloudBuffer,
             Shape::FileDrop,
             Shape::SyncFile,
+            Shape::Grpc,
         ];
         for shape in shapes {
             for &code in Code::ALL {
-                let status = shape.failure(code.into()).status();
-                assert!(status.is_success() == (shape == Shape::SyncFile), "{shape:?} {code:?} {status}");
+                let answer = shape.failure(code.into());
+                let is_told = match shape {
+                    Shape::SyncFile => answer.status().is_success(),
+                    Shape::Grpc => answer.headers().get("grpc-status").is_some_and(|status| status != "0"),
+                    _ => !answer.status().is_success(),
+                };
+                assert!(is_told, "{shape:?} {code:?} {}", answer.status());
             }
         }
     }

@@ -30,7 +30,7 @@ impl Jobs {
     async fn run(&mut self, kind: JobKind) {
         self.clock.advance(Duration::from_secs(60));
         let now = self.clock.clock().now();
-        let grant = self.keys.seal(&AdminGrant { expires_at_us: now + MINUTE });
+        let grant = self.keys.seal(&AdminGrant { expires_at_us: now + MINUTE, subject: String::new() });
         self.client.start_job(StartJobRequest { grant: grant.clone(), kind: kind.into() }).await.unwrap();
         let (client, ended_at) = (self.client.clone(), Some(holdall_proto::timestamp(now)));
         eventually(Duration::from_secs(60), async || {

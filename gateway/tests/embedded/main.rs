@@ -76,7 +76,8 @@ impl Bench {
         let lock = embedded::data_dir(&config, "test").unwrap();
         let services = embedded::start(&config, lock, &clock, &shutdown).await.unwrap();
         let upstreams = Upstreams::new(services.connections.clone());
-        let gateway = Gateway::new(&config, upstreams, &services.delegation, clock, "http");
+        let gateway =
+            Gateway::new(&config, upstreams, &services.delegation, clock, "http", &shutdown).unwrap();
         let router = router::router(Arc::new(gateway));
         let mut bench = Self { router, token: String::new(), services, dir };
         let account = json!({"username": "alice", "password": "correct horse battery"});

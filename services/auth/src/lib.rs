@@ -7,6 +7,7 @@
 //! password   Argon2id, with bounded work, and what was hashed elsewhere
 //! delegation the keys of those who act for others
 //! limits     how often somebody may try
+//! operator   a command that changes an account's role
 //! keys       signing keys and their rotation
 //! store      rows, on SQLite and PostgreSQL
 //! ```
@@ -27,6 +28,7 @@ mod error;
 mod jobs;
 pub mod keys;
 pub mod limits;
+pub mod operator;
 pub mod password;
 mod rpc;
 pub mod store;

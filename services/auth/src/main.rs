@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use holdall_auth::{Process, build, migrate};
+use holdall_auth::{Process, build, migrate, operator};
 use holdall_runtime::clock::Clock;
 use holdall_runtime::data_dir::DataDir;
 use holdall_runtime::{run, serve};
@@ -12,7 +12,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let about = "Bring the database's schema up to date and exit";
-    if let Some(code) = run::command("holdall-auth", "migrate", about, migrate) {
+    if let Some(code) = run::command("holdall-auth", "migrate", about, |process, ()| migrate(process)) {
+        return code;
+    }
+    let role = |process: Process, change| async move {
+        operator::change_role(process.auth, &process.data.dir, change).await
+    };
+    if let Some(code) = run::command("holdall-auth", "role", operator::ABOUT, role) {
         return code;
     }
     run::main("holdall-auth", |process: run::Process<Process>| async move {

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         return code;
     }
     let about = "Bring the schema of the index up to date and exit";
-    if let Some(code) = run::command("holdall-blob", "migrate", about, migrate) {
+    if let Some(code) = run::command("holdall-blob", "migrate", about, |process, ()| migrate(process)) {
         return code;
     }
     run::main("holdall-blob", |process: run::Process<Process>| async move {

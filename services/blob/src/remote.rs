@@ -17,8 +17,8 @@ use holdall_runtime::upstream::{self, Upstream};
 use tonic::{Code, Status};
 
 use crate::config::Process;
-use crate::keys;
 use crate::offline::say;
+use crate::{key, keys};
 
 /// How long the command's grant is good for, in microseconds.
 const LIFETIME: i64 = 60 * 1_000_000;
@@ -29,9 +29,13 @@ pub struct Service {
     /// Configuration file of the service (TOML): for the key, and the address it listens on.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the service is, when not where it is configured to listen.
+    /// Where the service is, or a gateway, when not where it is configured to listen.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// File with the key that metadata and blob share, where no configuration of the service names it: where all runs in one
+    /// process, `keys/grants.key` in its data directory.
+    #[arg(long, value_name = "FILE", requires = "url", conflicts_with = "config")]
+    grant_key: Option<PathBuf>,
     /// PEM file with the authorities that may have signed the service's certificate.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -154,15 +158,14 @@ struct Reached {
 }
 
 fn grant(keys: &KeyRing) -> Bytes {
-    keys.seal(&AdminGrant { expires_at_us: Clock::System.now().saturating_add(LIFETIME) })
+    let expires_at_us = Clock::System.now().saturating_add(LIFETIME);
+    keys.seal(&AdminGrant { expires_at_us, subject: "holdall-blob jobs".to_owned() })
 }
 
 fn reach(service: &Service) -> Result<Reached, StartError> {
-    let args = config::Args { config: service.config.clone(), ..config::Args::default() };
-    let process: Process = config::load(&args)?;
-    let url = match &service.url {
-        Some(url) => url.clone(),
-        None => own_url(&process)?,
+    let (url, keys) = match (&service.grant_key, &service.url) {
+        (Some(file), Some(url)) => (url.clone(), KeyRing::new(&key(file)?)),
+        _ => configured(service)?,
     };
     let upstream = UpstreamConfig {
         url: Some(url.clone()),
@@ -175,7 +178,18 @@ fn reach(service: &Service) -> Result<Reached, StartError> {
     upstream.validate().map_err(|invalid| StartError::Config(invalid.into()))?;
     let connected =
         upstream::connect(&upstream, Some(upstream.timeout.get()), &upstream::Idempotent::default())?;
-    Ok(Reached { client: AdminServiceClient::new(connected), url, keys: keys(&process.blob.grants)? })
+    Ok(Reached { client: AdminServiceClient::new(connected), url, keys })
+}
+
+/// What the configuration of the service says.
+fn configured(service: &Service) -> Result<(String, KeyRing), StartError> {
+    let args = config::Args { config: service.config.clone(), ..config::Args::default() };
+    let process: Process = config::load(&args)?;
+    let url = match &service.url {
+        Some(url) => url.clone(),
+        None => own_url(&process)?,
+    };
+    Ok((url, keys(&process.blob.grants)?))
 }
 
 /// Where the service listens, seen from its own machine.

@@ -13,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let about = "Bring the database's schema up to date and exit";
-    if let Some(code) = run::command("holdall-metadata", "migrate", about, migrate) {
+    if let Some(code) = run::command("holdall-metadata", "migrate", about, |process, ()| migrate(process)) {
         return code;
     }
     run::main("holdall-metadata", |process: run::Process<Process>| async move {

@@ -150,37 +150,37 @@ fn arguments(name: &'static str) -> Args {
     Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
-/// Does something else than serve when the first argument says so: `NAME COMMAND [--config FILE] [--data-dir DIR]`.
+/// Does something else than serve when the first argument says so:
+/// `NAME COMMAND [ARGUMENTS] [--config FILE] [--data-dir DIR]`, with the arguments that are `A`, or `()` for none.
 ///
 /// `about` is what `--help` says of the command. Exit codes and log are those of a server.
-pub fn command<C, Fut>(
+pub fn command<C, A, Fut>(
     name: &'static str,
     command: &'static str,
     about: &'static str,
-    work: impl FnOnce(C) -> Fut,
+    work: impl FnOnce(C, A) -> Fut,
 ) -> Option<ExitCode>
 where
     C: ProcessConfig,
+    A: clap::Args,
     Fut: Future<Output = Result<(), StartError>>,
 {
     std::env::args_os().nth(1).filter(|first| first == command)?;
-    let place = Place::augment_args(clap::Command::new(command).about(about));
+    let place = Place::augment_args(A::augment_args(clap::Command::new(command).about(about)));
     let matches = clap::Command::new(name)
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .subcommand(place)
         .get_matches();
-    let place = match matches.subcommand().map(|(_, matches)| Place::from_arg_matches(matches)) {
-        Some(Ok(place)) => place,
-        Some(Err(error)) => error.exit(),
-        None => return None,
-    };
+    let (_, matches) = matches.subcommand()?;
+    let read = Place::from_arg_matches(matches).and_then(|place| Ok((place, A::from_arg_matches(matches)?)));
+    let (place, arguments) = read.unwrap_or_else(|error| error.exit());
     let done = config::load(&place.args()).map_err(StartError::from).and_then(|config: C| {
         crate::tls::install_provider();
         let runtime = tokio::runtime::Runtime::new().map_err(StartError::failed)?;
         runtime.block_on(async {
             let telemetry = telemetry::start(name, config.telemetry(), false).map_err(StartError::failed)?;
-            let done = work(config).await;
+            let done = work(config, arguments).await;
             telemetry.shutdown().await;
             done
         })

@@ -108,7 +108,7 @@ pub enum UpstreamError {
 /// A service inside this process, called without a socket: the routes as
 /// [`layers::wrap`](crate::layers::wrap) made them.
 ///
-/// `timeout` is the deadline of calls that set none themselves; `None` for calls that stream content. The
+/// `timeout` is the deadline of calls, unless they set an earlier one themselves; `None` for calls that stream content. The
 /// call runs in the task of the caller and ends with it.
 pub fn in_process(routes: Routes, timeout: Option<Duration>) -> Upstream {
     BoxCloneSyncService::new(Outgoing { inner: routes, timeout })
@@ -300,11 +300,11 @@ where
         request.extensions_mut().clear();
         crate::trace::inject(request.headers_mut());
         let own = deadline::read(request.headers());
-        if let (None, Some(limit)) = (own, self.timeout) {
+        let limit = own.into_iter().chain(self.timeout).min();
+        if let Some(limit) = limit.filter(|limit| own != Some(*limit)) {
             deadline::write(request.headers_mut(), limit);
         }
         let answer = self.inner.call(request);
-        let limit = own.or(self.timeout);
         async move {
             let answer = match limit {
                 None => answer.await,

@@ -3,7 +3,7 @@
 use holdall_sql::{Transaction, retry, sql};
 
 use super::{Store, StoredAccount, account_columns, corrupt, number, stored_account, uuid};
-use crate::domain::{Account, AccountId, Email, Error, LoginKey, SessionId, Username};
+use crate::domain::{Account, AccountId, Email, Error, LoginKey, Role, SessionId, Username};
 use crate::password::Credential;
 
 /// An account to be.
@@ -263,6 +263,38 @@ impl Store {
                 .await?;
             tx.commit().await?;
             Ok(true)
+        })
+        .await
+    }
+
+    /// Gives the account of that username another role; `None` when there is none, or it belongs to the installation.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Internal`].
+    pub async fn change_role(&self, key: &LoginKey, role: Role) -> Result<Option<Account>, Error> {
+        retry(async || {
+            let mut tx = self.db.begin().await?;
+            let changed = sql("UPDATE accounts SET role = $2 WHERE role <> $3 \
+                 AND id = (SELECT account_id FROM logins WHERE key = $1 AND kind = 'username')")
+            .bind(key.as_str())
+            .bind(role.name())
+            .bind(Role::System.name())
+            .execute(&mut tx)
+            .await?;
+            if changed == 0 {
+                return Ok(None);
+            }
+            let row = sql(concat!(
+                "SELECT ",
+                account_columns!(),
+                " FROM logins l JOIN accounts a ON a.id = l.account_id WHERE l.key = $1 AND l.kind = 'username'"
+            ))
+            .bind(key.as_str())
+            .fetch_optional(&mut tx)
+            .await?;
+            let account = stored_account(&row.ok_or_else(corrupt)?)?.account;
+            tx.commit().await?;
+            Ok(Some(account))
         })
         .await
     }

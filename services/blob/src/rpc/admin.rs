@@ -42,15 +42,15 @@ impl AdminRpc {
         AdminServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    /// Opens a grant, and returns how long it is still good for.
-    fn authorize(&self, grant: &[u8]) -> Result<Duration, Error> {
+    /// Opens a grant, and returns whom it was made for, and how long it is still good for.
+    fn authorize(&self, grant: &[u8]) -> Result<(String, Duration), Error> {
         let now = self.clock.now();
         let grant: AdminGrant = self.keys.open(grant, now)?;
         let left = grant.expires_at_us.saturating_sub(now);
         if left > LONGEST {
             return Err(GrantError::Malformed.into());
         }
-        Ok(Duration::from_micros(left.unsigned_abs()))
+        Ok((grant.subject, Duration::from_micros(left.unsigned_abs())))
     }
 
     fn job(&self, kind: Kind) -> Job {
@@ -74,16 +74,18 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<StartJobRequest>,
     ) -> Result<Response<StartJobResponse>, Status> {
-        self.authorize(&request.get_ref().grant)?;
+        let (subject, _) = self.authorize(&request.get_ref().grant)?;
         let kind = kind(request.get_ref().kind())?;
         self.board.start(kind).map_err(Error::from)?;
+        tracing::info!(job = kind.name(), by = subject, "a job was told to start");
         Ok(Response::new(StartJobResponse { job: Some(self.job(kind)) }))
     }
 
     async fn stop_job(&self, request: Request<StopJobRequest>) -> Result<Response<StopJobResponse>, Status> {
-        self.authorize(&request.get_ref().grant)?;
+        let (subject, _) = self.authorize(&request.get_ref().grant)?;
         let kind = kind(request.get_ref().kind())?;
         self.board.stop(kind).map_err(Error::from)?;
+        tracing::info!(job = kind.name(), by = subject, "a job was told to stop");
         Ok(Response::new(StopJobResponse { job: Some(self.job(kind)) }))
     }
 
@@ -91,7 +93,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<WatchJobsRequest>,
     ) -> Result<Response<Self::WatchJobsStream>, Status> {
-        let left = self.authorize(&request.get_ref().grant)?;
+        let (_, left) = self.authorize(&request.get_ref().grant)?;
         let now = Instant::now();
         let mut statuses = self.board.watch();
         statuses.mark_changed();

@@ -16,7 +16,7 @@ fn client(service: &Service) -> AdminServiceClient<Upstream> {
 }
 
 fn grant(home: &Home) -> Bytes {
-    home.keys.seal(&AdminGrant { expires_at_us: NOW + 5 * MINUTE })
+    home.keys.seal(&AdminGrant { expires_at_us: NOW + 5 * MINUTE, ..AdminGrant::default() })
 }
 
 fn shutdown() -> Shutdown {
@@ -39,12 +39,12 @@ async fn jobs_are_shown_to_administrators_only() {
     let home = Home::new();
     let mut service = home.start().await;
     service.start_jobs(None, &shutdown());
-    let sealed = |expires_at_us| home.keys.seal(&AdminGrant { expires_at_us });
+    let sealed = |expires_at_us| home.keys.seal(&AdminGrant { expires_at_us, ..AdminGrant::default() });
     let refused_grants = [
         Bytes::new(),
         sealed(NOW),
         sealed(NOW + HOUR),
-        KeyRing::new(&[1; 32]).seal(&AdminGrant { expires_at_us: NOW + MINUTE }),
+        KeyRing::new(&[1; 32]).seal(&AdminGrant { expires_at_us: NOW + MINUTE, ..AdminGrant::default() }),
         home.keys.seal(&RootsGrant { expires_at_us: NOW + MINUTE }),
         home.write_grant(1),
     ];
@@ -131,7 +131,7 @@ async fn a_job_is_started_stopped_and_goes_on() {
 async fn nobody_watches_for_longer_than_the_grant_is_good() {
     let home = Home::new();
     let service = home.start().await;
-    let grant = home.keys.seal(&AdminGrant { expires_at_us: NOW + 1_000_000 });
+    let grant = home.keys.seal(&AdminGrant { expires_at_us: NOW + 1_000_000, ..AdminGrant::default() });
     let mut watching = client(&service).watch_jobs(WatchJobsRequest { grant }).await.unwrap().into_inner();
     assert_eq!(watching.message().await.unwrap().unwrap().jobs.len(), 3);
     refused(watching.message().await, Code::Unauthenticated, "GRANT_INVALID");

@@ -105,10 +105,10 @@ async fn strangers_see_and_stop_nothing() {
 
     let now = Clock::System.now();
     let refused_grants = [
-        home.keys.seal(&AdminGrant { expires_at_us: now - 1 }),
-        home.keys.seal(&AdminGrant { expires_at_us: now + 24 * 60 * MINUTE }),
+        home.keys.seal(&AdminGrant { expires_at_us: now - 1, ..AdminGrant::default() }),
+        home.keys.seal(&AdminGrant { expires_at_us: now + 24 * 60 * MINUTE, ..AdminGrant::default() }),
         home.keys.seal(&RootsGrant { expires_at_us: now + MINUTE }),
-        KeyRing::new(&[7; 32]).seal(&AdminGrant { expires_at_us: now + MINUTE }),
+        KeyRing::new(&[7; 32]).seal(&AdminGrant { expires_at_us: now + MINUTE, ..AdminGrant::default() }),
         bytes::Bytes::new(),
     ];
     let mut client = AdminServiceClient::new(server.connect());

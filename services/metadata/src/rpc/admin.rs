@@ -28,7 +28,10 @@ impl AdminService for Rpc {
         }
         let expires_at_us = self.0.clock.now().saturating_add(LIFETIME);
         Ok(Response::new(CreateAdminGrantResponse {
-            admin_grant: self.0.keys.seal(&AdminGrant { expires_at_us }),
+            admin_grant: self
+                .0
+                .keys
+                .seal(&AdminGrant { expires_at_us, subject: caller.account_id.to_string() }),
             expires_at: Some(timestamp(expires_at_us)),
         }))
     }

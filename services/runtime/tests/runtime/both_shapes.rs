@@ -128,8 +128,13 @@ async fn deadlines_end_calls_on_both_sides() {
         let outcome = call(&shape.upstream, request("Slow", Some(&good))).await;
         assert_failed(&shape, outcome, Code::DeadlineExceeded, None);
         eventually(SECOND, async || shape.slow_calls.load(Ordering::SeqCst) == 0).await;
+        // Nobody gets more time by asking for it.
+        let mut patient = request("Slow", Some(&good));
+        patient.headers_mut().insert("grpc-timeout", "1H".parse().unwrap());
+        let outcome = call(&shape.upstream, patient).await;
+        assert_failed(&shape, outcome, Code::DeadlineExceeded, None);
     }
-    // The one that the caller set goes before the default.
+    // Who asks for less gets less.
     for shape in shapes(Some(3600 * SECOND)).await {
         let mut hurried = request("Slow", Some(&good));
         hurried.headers_mut().insert("grpc-timeout", "50m".parse().unwrap());

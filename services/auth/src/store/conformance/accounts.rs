@@ -20,6 +20,21 @@ on_both! {
         assert_eq!(store.account_by_login(&LoginKey::nobody()).await.unwrap(), None);
     }
 
+    async fn a_role_is_given_by_username_and_to_persons_only(store: &Store) {
+        let alice = added(store, "Alice", "alice@example.org").await;
+        let bob = added(store, "bob", "").await;
+        let changed = store.change_role(&key("aLICE"), Role::Admin).await.unwrap().unwrap();
+        assert_eq!(changed, Account { role: Role::Admin, ..alice.clone() });
+        assert_eq!(store.account(alice.id).await.unwrap().unwrap().account.role, Role::Admin);
+        assert_eq!(store.account(bob.id).await.unwrap().unwrap().account.role, Role::Member);
+        // Again is no error.
+        assert!(store.change_role(&key("alice"), Role::Admin).await.unwrap().is_some());
+        assert_eq!(store.change_role(&key("alice"), Role::Member).await.unwrap(), Some(alice));
+        for nobody in ["alice@example.org", "carol"] {
+            assert_eq!(store.change_role(&key(nobody), Role::Admin).await.unwrap(), None, "{nobody}");
+        }
+    }
+
     async fn names_are_taken_once_across_usernames_and_addresses(store: &Store) {
         added(store, "alice", "a@example.org").await;
         let taken = async |username, email| add(store, &new_account(username, email), None).await;

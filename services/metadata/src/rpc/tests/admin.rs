@@ -19,5 +19,6 @@ async fn only_administrators_get_leave_to_administer() {
     let answer = world.caller_as("admin").create_admin_grant(request).await.unwrap();
     let grant: AdminGrant = world.keys.open(&answer.admin_grant, NOW).unwrap();
     assert_eq!(grant.expires_at_us, NOW + 5 * 60 * 1_000_000);
+    assert!(Uuid::try_parse(&grant.subject).is_ok_and(|subject| !subject.is_nil()), "{}", grant.subject);
     assert_eq!(answer.expires_at, Some(holdall_proto::timestamp(grant.expires_at_us)));
 }
