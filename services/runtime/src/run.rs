@@ -95,6 +95,7 @@ impl From<DataDirError> for StartError {
     fn from(error: DataDirError) -> Self {
         match error {
             DataDirError::InUse { .. } => Self::InUse(error),
+            DataDirError::Incomplete { .. } => Self::Config(error.into()),
             DataDirError::Io { .. } => Self::failed(error),
         }
     }
@@ -163,24 +164,44 @@ where
     C: ProcessConfig,
     Fut: Future<Output = Result<(), StartError>>,
 {
+    #[derive(clap::Args)]
+    struct NoMore {}
+    command_with(name, command, about, |config, NoMore {}| {
+        let work = work(config);
+        async { work.await.map(|()| 0) }
+    })
+}
+
+/// As [`command`], with more arguments, and an exit code of its own when it could be done.
+pub fn command_with<A, C, Fut>(
+    name: &'static str,
+    command: &'static str,
+    about: &'static str,
+    work: impl FnOnce(C, A) -> Fut,
+) -> Option<ExitCode>
+where
+    A: clap::Args,
+    C: ProcessConfig,
+    Fut: Future<Output = Result<u8, StartError>>,
+{
     std::env::args_os().nth(1).filter(|first| first == command)?;
-    let place = Place::augment_args(clap::Command::new(command).about(about));
+    let place = A::augment_args(Place::augment_args(clap::Command::new(command).about(about)));
     let matches = clap::Command::new(name)
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .subcommand(place)
         .get_matches();
-    let place = match matches.subcommand().map(|(_, matches)| Place::from_arg_matches(matches)) {
-        Some(Ok(place)) => place,
-        Some(Err(error)) => error.exit(),
-        None => return None,
+    let matches = matches.subcommand().map(|(_, matches)| matches)?;
+    let (place, more) = match (Place::from_arg_matches(matches), A::from_arg_matches(matches)) {
+        (Ok(place), Ok(more)) => (place, more),
+        (Err(error), _) | (_, Err(error)) => error.exit(),
     };
     let done = config::load(&place.args()).map_err(StartError::from).and_then(|config: C| {
         crate::tls::install_provider();
         let runtime = tokio::runtime::Runtime::new().map_err(StartError::failed)?;
         runtime.block_on(async {
             let telemetry = telemetry::start(name, config.telemetry(), false).map_err(StartError::failed)?;
-            let done = work(config).await;
+            let done = work(config, more).await;
             telemetry.shutdown().await;
             done
         })
@@ -190,7 +211,7 @@ where
             complain(name, &error);
             ExitCode::from(error.exit_code())
         },
-        |()| ExitCode::SUCCESS,
+        ExitCode::from,
     ))
 }
 

@@ -36,6 +36,7 @@
 //!   [`Transaction`]. Where a conflict is expected, say `ON CONFLICT`.
 //! * What must differ between the engines asks [`Database::dialect`].
 
+mod copy;
 mod database;
 mod error;
 mod insert;
