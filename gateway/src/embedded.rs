@@ -7,6 +7,8 @@
 //! LOCK  auth.db  metadata.db  blob/  keys/*.der  keys/grants.key  keys/delegation.key
 //! ```
 
+pub mod backup;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +23,9 @@ use holdall_runtime::upstream::{Idempotent, Upstream, connect, in_process};
 
 use crate::config::{Config, ServiceConfig};
 use crate::upstreams::Connections;
+
+/// The key that metadata and blob share, where none is named.
+const GRANTS_KEY: &str = "grants.key";
 
 /// `[auth]` of a service inside this process.
 pub type AuthConfig = holdall_auth::Config;
@@ -205,7 +210,7 @@ fn grant_keys(config: &Config) -> Result<Vec<PathBuf>, StartError> {
     if metadata.is_none() && blob.is_none() {
         return Ok(Vec::new());
     }
-    Ok(vec![own_key(&config.data.dir, "grants.key")?])
+    Ok(vec![own_key(&config.data.dir, GRANTS_KEY)?])
 }
 
 /// The files with the keys that this process and auth share. When none is named and auth runs in here, one is made in the

@@ -4,8 +4,9 @@
 //! From the outside in: [`router`] maps URLs to [`rest`] and [`links`]; these decode and encode around [`ops`], which
 //! calls the services through [`upstreams`]. Nothing points the other way, and the two dialects do not know each other.
 //! Calls of gRPC clients are passed on as they are, by [`grpc`].
-//! [`embedded`] alone knows that services can be part of this process.
+//! [`embedded`] alone knows that services can be part of this process; [`backup`] copies what these keep.
 
+pub mod backup;
 pub mod compat;
 pub mod config;
 pub mod embedded;

@@ -9,7 +9,7 @@ use holdall_runtime::run;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if let Some(code) = holdall_gateway::healthcheck::main() {
+    if let Some(code) = holdall_gateway::healthcheck::main().or_else(holdall_gateway::backup::main) {
         return code;
     }
     if let Some(code) = holdall_gateway::embedded::role_command("holdall-gateway") {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::{Answer, Api, Link, Node, Page, Space, encode_path};
+use crate::{Answer, Api, Link, Node, Page, Server, Space, encode_path};
 
 /// A registered account with a signed-in client.
 pub struct Persona {
@@ -49,6 +49,19 @@ impl Persona {
         persona.session_id = session["session_id"].as_str().expect("a session has an id").to_owned();
         persona.api = api.with_bearer(session["token"].as_str().expect("a session has a token"));
         persona
+    }
+
+    /// The same person, with the same session, as a client of another server.
+    #[must_use]
+    pub fn at(&self, server: &Server) -> Self {
+        let token = self.api.bearer().expect("a persona is signed in");
+        Self {
+            username: self.username.clone(),
+            password: self.password.clone(),
+            account_id: self.account_id.clone(),
+            session_id: self.session_id.clone(),
+            api: server.api().with_bearer(token),
+        }
     }
 
     /// Signs in once more.

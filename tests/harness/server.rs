@@ -283,6 +283,12 @@ impl Server {
         data_dir(self.folder.path())
     }
 
+    /// The URL of a service's database, where these are PostgreSQL's.
+    pub fn database(&self, service: Service) -> &str {
+        let found = self.databases.iter().find(|(of, _)| *of == service);
+        found.map(|(_, url)| url.as_str()).expect("this shape has databases on PostgreSQL")
+    }
+
     /// The folder that holds everything of this installation but its PostgreSQL.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -314,6 +320,11 @@ impl Server {
             within(Duration::from_secs(10), "credentials are void", eventually("they are", refused)).await;
         }
         api.get(path).send().await.problem(401, "unauthenticated");
+    }
+
+    /// Sets a key of a service's configuration, from its next start on.
+    pub fn set(&mut self, service: Service, key: &str, value: &str) {
+        self.options = std::mem::take(&mut self.options).set(service, key, value);
     }
 
     /// Kills every process with SIGKILL.

@@ -8,26 +8,26 @@ use holdall_runtime::upstream::Upstream;
 
 use super::*;
 
-const NOW: i64 = 1_795_000_000_000_000;
+pub(super) const NOW: i64 = 1_795_000_000_000_000;
 const MINUTE: i64 = 60_000_000;
 const SIZE: usize = 3 << 20;
 
 /// The background jobs of a bench, as an administrator has them.
-struct Jobs {
+pub(super) struct Jobs {
     client: AdminServiceClient<Upstream>,
     keys: KeyRing,
     clock: ManualClock,
 }
 
 impl Jobs {
-    fn of(bench: &Bench, clock: &ManualClock) -> Self {
+    pub(super) fn of(bench: &Bench, clock: &ManualClock) -> Self {
         let client = AdminServiceClient::new(bench.services.connections.blob_control.clone());
         let key = keyfile::load(&bench.dir.path().join("data/keys/grants.key")).unwrap();
         Self { client, keys: KeyRing::new(&key), clock: clock.clone() }
     }
 
     /// Runs one to its end, a minute from now.
-    async fn run(&mut self, kind: JobKind) {
+    pub(super) async fn run(&mut self, kind: JobKind) {
         self.clock.advance(Duration::from_secs(60));
         let now = self.clock.clock().now();
         let grant = self.keys.seal(&AdminGrant { expires_at_us: now + MINUTE, subject: String::new() });
@@ -45,7 +45,7 @@ impl Jobs {
 }
 
 /// Bytes that cannot be compressed.
-fn noise(seed: u64) -> Vec<u8> {
+pub(super) fn noise(seed: u64) -> Vec<u8> {
     let mut state = seed;
     let words = std::iter::repeat_with(move || {
         state ^= state << 13;

@@ -20,6 +20,7 @@
 //! an access token of the kind `delegated`, which no session stands behind.
 
 pub mod authority;
+pub mod backup;
 pub mod config;
 mod convert;
 pub mod delegation;

@@ -31,6 +31,7 @@
 //!   from them.
 //! * The deletion of what metadata says is in use, or of anything without asking it twice: see `jobs`.
 
+pub mod backup;
 mod config;
 pub mod domain;
 mod error;

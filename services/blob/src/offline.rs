@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::Process;
 use crate::domain::payload::Encoding;
 use crate::store::Settings;
+use crate::store::fsck::{Checked, check};
 use crate::store::index::{Index, MIGRATIONS};
 use crate::store::packs::{self, PackStore};
 use crate::store::recover;
-use crate::store::verify::{Problem, unknown_packs, verify};
 use crate::{chain, index_error, remote, store_settings};
 
 /// How often progress is told.
@@ -129,9 +129,13 @@ async fn fsck(place: &Place) -> Result<u8, StartError> {
         index
     };
     let index = open_index(&index).await?;
-    let is_sound = check(&packs, &index, &encoding).await?;
+    let out = &mut io::stdout();
+    let checked = check(&packs, &index, &encoding, &mut |line| say(out, &line)).await;
     index.database().close().await;
-    Ok(if is_sound { 0 } else { DAMAGED })
+    let Checked { packs, records, bytes, problems, .. } =
+        checked.map_err(|error| StartError::failed(chain(&error)))?;
+    say(out, &format!("{packs} packs, {records} records, {bytes} bytes, {problems} problems"));
+    Ok(if problems == 0 { 0 } else { DAMAGED })
 }
 
 fn copy_index(from: &Path, to: &Path) -> io::Result<()> {
@@ -142,53 +146,6 @@ fn copy_index(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-async fn check(
-    packs: &Arc<dyn PackStore>,
-    index: &Index,
-    encoding: &Arc<Encoding>,
-) -> Result<bool, StartError> {
-    let out = &mut io::stdout();
-    let known = index.packs().await.map_err(StartError::failed)?;
-    let (mut records, mut bytes, mut problems) = (0, 0, 0_u64);
-    for pack in &known {
-        let mut next = Some(0);
-        while let Some(from) = next {
-            let found = verify(packs, index, encoding, pack, from).await.map_err(StartError::failed)?;
-            records += found.records;
-            bytes += found.bytes;
-            problems += found.problems.len() as u64;
-            next = found.next;
-            for problem in found.problems {
-                let what = match problem {
-                    Problem::MissingPack => "is missing".to_owned(),
-                    Problem::PackHeader => "has a damaged header".to_owned(),
-                    Problem::Chunk(row) => {
-                        format!("chunk {} at {} is damaged", row.hash, row.location.position)
-                    }
-                    Problem::Manifest(id, location) => {
-                        format!("manifest of blob {id} at {} is damaged", location.position)
-                    }
-                };
-                say(out, &format!("pack {}: {what}", pack.id));
-            }
-        }
-    }
-    let incomplete = index.incomplete_blobs().await.map_err(StartError::failed)?;
-    for id in &incomplete {
-        say(out, &format!("blob {id}: a chunk of it is in no pack"));
-    }
-    let retired = index.retired_packs().await.map_err(StartError::failed)?;
-    for pack in unknown_packs(packs, &known).await.map_err(StartError::failed)? {
-        if retired.iter().all(|(id, _)| *id != pack) {
-            // No damage: the next start reads it.
-            say(out, &format!("pack {pack}: is not in the index"));
-        }
-    }
-    problems += incomplete.len() as u64;
-    say(out, &format!("{} packs, {records} records, {bytes} bytes, {problems} problems", known.len()));
-    Ok(problems == 0)
 }
 
 async fn rebuild(place: &Place) -> Result<u8, StartError> {

@@ -3,6 +3,7 @@
 mod commit;
 pub mod counters;
 mod download;
+pub(crate) mod fsck;
 pub mod gate;
 pub mod index;
 pub mod lane;

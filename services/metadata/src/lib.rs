@@ -26,6 +26,7 @@
 //! * A change without its entry in the log, or an entry that becomes visible before an earlier one.
 //! * Two processes on one SQLite file.
 
+pub mod backup;
 mod config;
 pub mod domain;
 pub mod rpc;

@@ -9,10 +9,19 @@ use std::path::{Path, PathBuf};
 /// owner ends, however it ends, so a left-over file means nothing.
 pub const LOCK_FILE: &str = "LOCK";
 
+/// The file in a data directory that is there as long as not all of its data is, as while a backup is being restored.
+pub const INCOMPLETE_FILE: &str = "INCOMPLETE";
+
 /// A data directory that this process owns until the value is dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    _lock: File,
+}
+
+/// A directory that nobody owns as long as this lives.
+#[derive(Debug)]
+pub struct Shared {
     _lock: File,
 }
 
@@ -27,6 +36,15 @@ pub enum DataDirError {
         /// The program and process id that the owner left in the lock file.
         owner: String,
     },
+    /// Not all of its data is there.
+    #[error(
+        "data directory {} is not complete: a backup was not restored to its end; delete what is in it, and restore the backup again",
+        path.display()
+    )]
+    Incomplete {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It cannot be made, or its lock file cannot be opened, written or locked.
     #[error("data directory {} cannot be used: {source}", path.display())]
     Io {
@@ -40,12 +58,47 @@ pub enum DataDirError {
 impl DataDir {
     /// Makes the directory when it is missing (readable by its owner alone, as are missing parents), so that a loss of
     /// power does not take it away again, and takes its lock without waiting. `program` is told to whoever comes next.
+    ///
+    /// # Errors
+    /// [`DataDirError::Incomplete`] when [`INCOMPLETE_FILE`] is there.
     pub fn acquire(path: impl Into<PathBuf>, program: &str) -> Result<Self, DataDirError> {
+        let owned = Self::acquire_incomplete(path, program)?;
+        if owned.path.join(INCOMPLETE_FILE).exists() {
+            return Err(DataDirError::Incomplete { path: owned.path });
+        }
+        Ok(owned)
+    }
+
+    /// As [`DataDir::acquire`], for who completes it.
+    ///
+    /// # Errors
+    /// [`DataDirError::InUse`] and [`DataDirError::Io`].
+    pub fn acquire_incomplete(path: impl Into<PathBuf>, program: &str) -> Result<Self, DataDirError> {
         let path = path.into();
         match Self::lock(&path, program) {
             Ok(Ok(lock)) => Ok(Self { path, _lock: lock }),
             Ok(Err(owner)) => Err(DataDirError::InUse { path, owner }),
             Err(source) => Err(DataDirError::Io { path, source }),
+        }
+    }
+
+    /// Keeps everybody from owning a directory as long as the value lives, for those who only read what is in it, of whom there
+    /// may be several. `None` where nobody has ever owned it.
+    ///
+    /// # Errors
+    /// [`DataDirError::InUse`] when somebody owns it.
+    pub fn share(path: &Path) -> Result<Option<Shared>, DataDirError> {
+        let broken = |source| DataDirError::Io { path: path.to_owned(), source };
+        let file = match File::open(path.join(LOCK_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(broken)?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Shared { _lock: file })),
+            Err(TryLockError::WouldBlock) => {
+                Err(DataDirError::InUse { path: path.to_owned(), owner: owner(file) })
+            }
+            Err(TryLockError::Error(error)) => Err(broken(error)),
         }
     }
 
@@ -60,14 +113,7 @@ impl DataDir {
             .open(path.join(LOCK_FILE))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut owner = String::new();
-                // Another program's file may hold anything.
-                let _ = file.take(200).read_to_string(&mut owner);
-                let owner = owner.lines().next().unwrap_or_default();
-                let readable = !owner.is_empty() && !owner.contains(char::is_control);
-                return Ok(Err(if readable { owner } else { "another process" }.to_owned()));
-            }
+            Err(TryLockError::WouldBlock) => return Ok(Err(owner(file))),
             Err(TryLockError::Error(error)) => return Err(error),
         }
         file.set_len(0)?;
@@ -80,6 +126,16 @@ impl DataDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Who says in a lock file that it has the directory.
+fn owner(file: File) -> String {
+    let mut text = String::new();
+    // Another program's file may hold anything.
+    let _ = file.take(200).read_to_string(&mut text);
+    let owner = text.lines().next().unwrap_or_default();
+    let readable = !owner.is_empty() && !owner.contains(char::is_control);
+    if readable { owner } else { "another process" }.to_owned()
 }
 
 /// Makes a directory and its missing parents, and flushes the names of all of them.
@@ -143,6 +199,32 @@ mod tests {
         let _owned = DataDir::acquire(dir.path(), "x").unwrap();
         let left = std::fs::read_to_string(dir.path().join(LOCK_FILE)).unwrap();
         assert_eq!(left, format!("x (process {})\n", std::process::id()));
+    }
+
+    #[test]
+    fn who_reads_shares_it_with_readers() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(DataDir::share(dir.path()).unwrap().is_none());
+        drop(DataDir::acquire(dir.path(), "x").unwrap());
+        let readers = [(); 2].map(|()| DataDir::share(dir.path()).unwrap().unwrap());
+        assert!(matches!(DataDir::acquire(dir.path(), "y"), Err(DataDirError::InUse { .. })));
+        drop(readers);
+        let _owned = DataDir::acquire(dir.path(), "z").unwrap();
+        let refused = DataDir::share(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("z (process "), "{refused}");
+    }
+
+    #[test]
+    fn what_is_not_complete_is_for_who_completes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(INCOMPLETE_FILE), "").unwrap();
+        let refused = DataDir::acquire(dir.path(), "x").unwrap_err();
+        assert!(matches!(refused, DataDirError::Incomplete { .. }), "{refused}");
+        let owned = DataDir::acquire_incomplete(dir.path(), "x").unwrap();
+        std::fs::remove_file(dir.path().join(INCOMPLETE_FILE)).unwrap();
+        assert!(matches!(DataDir::acquire(dir.path(), "x"), Err(DataDirError::InUse { .. })));
+        drop(owned);
+        DataDir::acquire(dir.path(), "x").unwrap();
     }
 
     #[test]

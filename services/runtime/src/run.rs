@@ -95,6 +95,7 @@ impl From<DataDirError> for StartError {
     fn from(error: DataDirError) -> Self {
         match error {
             DataDirError::InUse { .. } => Self::InUse(error),
+            DataDirError::Incomplete { .. } => Self::Config(error.into()),
             DataDirError::Io { .. } => Self::failed(error),
         }
     }
@@ -165,6 +166,24 @@ where
     A: clap::Args,
     Fut: Future<Output = Result<(), StartError>>,
 {
+    command_with(name, command, about, |config, arguments| {
+        let work = work(config, arguments);
+        async { work.await.map(|()| 0) }
+    })
+}
+
+/// As [`command`], with an exit code of its own when it could be done.
+pub fn command_with<C, A, Fut>(
+    name: &'static str,
+    command: &'static str,
+    about: &'static str,
+    work: impl FnOnce(C, A) -> Fut,
+) -> Option<ExitCode>
+where
+    C: ProcessConfig,
+    A: clap::Args,
+    Fut: Future<Output = Result<u8, StartError>>,
+{
     std::env::args_os().nth(1).filter(|first| first == command)?;
     let place = Place::augment_args(A::augment_args(clap::Command::new(command).about(about)));
     let matches = clap::Command::new(name)
@@ -190,7 +209,7 @@ where
             complain(name, &error);
             ExitCode::from(error.exit_code())
         },
-        |()| ExitCode::SUCCESS,
+        ExitCode::from,
     ))
 }
 

@@ -37,6 +37,7 @@
 //! * What must differ between the engines asks [`Database::dialect`].
 
 mod checkpoint;
+mod copy;
 mod database;
 mod error;
 mod insert;

@@ -39,6 +39,9 @@ const LOG_LIMIT: &str = "67108864";
 
 const STATEMENTS: usize = 256;
 
+/// Connections to a file that is only read.
+const READERS: u32 = 2;
+
 /// The connections to one file.
 ///
 /// Several of them write, since flushing at a commit is a property of the connection. They share one place, so
@@ -50,7 +53,8 @@ pub(crate) struct Sqlite {
     pub(crate) relaxed: Pool<SqliteConnection>,
     /// Flushes at every commit.
     pub(crate) flushed: Pool<SqliteConnection>,
-    checkpoints: Checkpoints,
+    /// Where something is written.
+    checkpoints: Option<Checkpoints>,
 }
 
 pub(crate) async fn open(
@@ -97,7 +101,7 @@ pub(crate) async fn open(
         }
         lease.done();
     }
-    let checkpoints = Checkpoints::start(normal.clone(), wrote);
+    let checkpoints = Some(Checkpoints::start(normal.clone(), wrote));
     let relaxed = match durability {
         Durability::Full => durable.sibling(normal),
         Durability::Rebuildable => durable.clone(),
@@ -110,12 +114,35 @@ pub(crate) async fn open(
     Ok(Sqlite { readers, durable, relaxed, flushed, checkpoints })
 }
 
+/// A file that is there, for reading alone. The readers' connections stand in for those that write, and refuse.
+pub(crate) async fn open_read_only(path: &Path, migrations: &[Migration]) -> Result<Sqlite, Error> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(WAIT)
+        .pragma("mmap_size", "0")
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging();
+    let readers = Pool::new(options, READERS, LIMITS);
+    {
+        let mut lease = readers.acquire_within(OPENING).await.map_err(Error::statement)?;
+        let connection = lease.statement().map_err(Error::statement)?;
+        check_version(connection).await?;
+        migrate::check(connection, migrations).await?;
+        lease.done();
+    }
+    let [durable, relaxed, flushed] = [(); 3].map(|()| readers.clone());
+    Ok(Sqlite { readers, durable, relaxed, flushed, checkpoints: None })
+}
+
 impl Sqlite {
     pub(crate) async fn close(&self) {
         // The last connection of all checkpoints and removes the log: one that writes, so the readers go first.
         let pools = [&self.readers, &self.relaxed, &self.flushed, &self.durable];
         pools.into_iter().for_each(Pool::refuse);
-        self.checkpoints.close().await;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.close().await;
+        }
         for pool in pools {
             pool.close().await;
         }
@@ -126,13 +153,18 @@ impl Sqlite {
 ///
 /// A file that is there is not opened: closing it would drop the locks that this process holds on it.
 fn create(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
+    match create_new(path) {
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             std::fs::set_permissions(path, Permissions::from_mode(0o600))
         }
         Err(error) => Err(error),
     }
+}
+
+/// Makes an empty file that was not there, for its owner alone.
+pub(crate) fn create_new(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
 }
 
 async fn check_version(connection: &mut SqliteConnection) -> Result<(), Error> {

@@ -26,6 +26,7 @@
 //! found a chunk to be there the time to end.
 
 mod collect;
+mod copies;
 mod jobs;
 mod packs;
 mod possession;

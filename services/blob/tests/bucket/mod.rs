@@ -85,7 +85,7 @@ pub struct Bucket {
 }
 
 struct Local {
-    _folder: TempDir,
+    folder: TempDir,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     server: Option<std::thread::JoinHandle<()>>,
 }
@@ -123,6 +123,24 @@ impl Bucket {
         }
     }
 
+    /// Copies all objects of another bucket into this one, both on servers of their own.
+    pub fn copy_from(&self, other: &Self) {
+        let [from, to] =
+            [other, self].map(|bucket| bucket.local.as_ref().unwrap().folder.path().join(&bucket.name));
+        let mut folders = vec![(from, to)];
+        while let Some((from, to)) = folders.pop() {
+            std::fs::create_dir_all(&to).unwrap();
+            for entry in std::fs::read_dir(from).unwrap() {
+                let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+                if from.is_dir() {
+                    folders.push((from, to));
+                } else {
+                    std::fs::copy(from, to).unwrap();
+                }
+            }
+        }
+    }
+
     /// A bucket on a server that runs on a thread of its own, and in which faults can be had.
     pub fn local() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -154,7 +172,7 @@ impl Bucket {
             access_key: access_key.to_owned(),
             secret_key: secret_key.to_owned(),
             rules,
-            local: Some(Local { _folder: folder, stop: Some(stop), server: Some(server) }),
+            local: Some(Local { folder, stop: Some(stop), server: Some(server) }),
         }
     }
 

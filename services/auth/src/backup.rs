@@ -1,0 +1,34 @@
+//! Copies of the database for backups, made while the service may run.
+
+use std::path::Path;
+
+use holdall_runtime::run::StartError;
+use holdall_sql::Database;
+
+use crate::database_error;
+use crate::store::MIGRATIONS;
+
+/// The database in the data directory, when it is a SQLite file.
+pub const FILE: &str = "auth.db";
+
+/// Copies the SQLite file `from`, as it is at this moment, to the new file `to`, which is durable then.
+///
+/// # Errors
+/// [`StartError::Config`] for a schema that is not the one that this program knows.
+pub async fn copy(from: &Path, to: &Path) -> Result<(), StartError> {
+    let database = Database::open_read_only(from, &MIGRATIONS).await.map_err(database_error)?;
+    let copied = database.copy_to(to).await.map_err(database_error);
+    database.close().await;
+    copied
+}
+
+/// Looks all of the file through; says what is wrong with it.
+///
+/// # Errors
+/// As [`copy`]; when it cannot be read at all.
+pub async fn damage(file: &Path) -> Result<Vec<String>, StartError> {
+    let database = Database::open_read_only(file, &MIGRATIONS).await.map_err(database_error)?;
+    let found = database.damage().await.map_err(database_error);
+    database.close().await;
+    found
+}
