@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use holdall_auth::{Process, build, migrate};
 use holdall_runtime::clock::Clock;
 use holdall_runtime::data_dir::DataDir;
-use holdall_runtime::{run, serve};
+use holdall_runtime::{doctor, run, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,6 +13,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let about = "Bring the database's schema up to date and exit";
     if let Some(code) = run::command("holdall-auth", "migrate", about, migrate) {
+        return code;
+    }
+    if let Some(code) = doctor::command("holdall-auth", holdall_auth::doctor::look_at_process) {
         return code;
     }
     run::main("holdall-auth", |process: run::Process<Process>| async move {
