@@ -8,6 +8,7 @@
 //! ```
 
 pub mod backup;
+pub mod doctor;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -129,6 +129,7 @@ fn of_reason(reason: Reason) -> Code {
         Reason::InvalidPath => Code::InvalidPath,
         Reason::InvalidAccount => Code::InvalidAccount,
         Reason::InvalidPageToken => Code::InvalidCursor,
+        Reason::CursorExpired => Code::CursorExpired,
         Reason::InvalidField => Code::InvalidField,
         Reason::IdempotencyMismatch => Code::IdempotencyMismatch,
         Reason::Truncated => Code::TruncatedBody,

@@ -9,6 +9,7 @@
 pub mod backup;
 pub mod compat;
 pub mod config;
+pub mod doctor;
 pub mod embedded;
 pub mod error;
 pub mod grpc;

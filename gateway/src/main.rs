@@ -9,7 +9,9 @@ use holdall_runtime::run;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if let Some(code) = holdall_gateway::healthcheck::main().or_else(holdall_gateway::backup::main) {
+    let commands =
+        [holdall_gateway::healthcheck::main, holdall_gateway::backup::main, holdall_gateway::doctor::main];
+    if let Some(code) = commands.into_iter().find_map(|command| command()) {
         return code;
     }
     if let Some(code) = holdall_gateway::embedded::role_command("holdall-gateway") {

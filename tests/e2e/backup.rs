@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Command, Content, Options, Persona, Seed, Server, Service, Shape, eventually, within};
+use harness::{
+    Change, Command, Content, Options, Page, Persona, Seed, Server, Service, Shape, eventually, within,
+};
 
 const DAMAGED: Option<i32> = Some(1);
 const FAILED: Option<i32> = Some(70);
@@ -179,6 +181,8 @@ async fn a_backup_that_is_made_while_people_write_has_all_that_was_acknowledged_
     let writes = writes.load(Ordering::Relaxed);
     println!("{number} backups beside {writes} writes, {} packs compacted", compacted());
     assert!(writes > 20);
+    let feed: Page<Change> = alice.get("/changes").send().await.expect(200).json();
+    let cursor = feed.next_cursor.unwrap();
     // What becomes of the first server after it means nothing.
     alice.upload("kept/0", "changed afterwards").await;
 
@@ -195,6 +199,11 @@ async fn a_backup_that_is_made_while_people_write_has_all_that_was_acknowledged_
         history.check(path, found.remove(path).as_ref(), begun);
     }
     assert_eq!(found.keys().collect::<Vec<_>>(), Vec::<&String>::new());
+    // Whoever has followed the first one has to begin anew: it may have seen what is not in the backup.
+    alice.get(&format!("/changes?cursor={cursor}")).send().await.problem(410, "cursor_expired");
+    let feed: Page<Change> = alice.get("/changes").send().await.expect(200).json();
+    let cursor = feed.next_cursor.unwrap();
+    alice.get(&format!("/changes?cursor={cursor}")).send().await.expect(200);
     // It is a server like any other.
     alice.upload("new", "new").await;
     assert_eq!(alice.download("new").await, "new");
@@ -457,6 +466,8 @@ async fn postgres_and_a_bucket_are_backed_up_one_after_the_other() {
         alice.upload(&format!("kept/{number}"), content.bytes()).await;
         kept.insert(format!("kept/{number}"), content);
     }
+    let feed: Page<Change> = alice.get("/changes").send().await.expect(200).json();
+    let cursor = feed.next_cursor.unwrap();
     let (is_over, writes) = (AtomicBool::new(false), AtomicU64::new(0));
     let folder = tempfile::tempdir().unwrap();
     let dump = |service: Service| {
@@ -487,6 +498,8 @@ async fn postgres_and_a_bucket_are_backed_up_one_after_the_other() {
         let args = ["--no-owner", "--exit-on-error", "--clean", "--if-exists", &database, &dump(service)];
         postgres("pg_restore", &args).await;
     }
+    let epoch = "UPDATE instance SET feed_epoch = substr(md5(random()::text), 1, 16)";
+    postgres("psql", &[other.database(Service::Metadata), "-c", epoch]).await;
     let keys = ["delegation.key".to_owned()].into_iter().chain(
         fs::read_dir(server.folder().join("signing"))
             .unwrap()
@@ -509,6 +522,7 @@ async fn postgres_and_a_bucket_are_backed_up_one_after_the_other() {
         history.check(path, found.remove(path).as_ref(), begun);
     }
     assert_eq!(found.keys().collect::<Vec<_>>(), Vec::<&String>::new());
+    alice.get(&format!("/changes?cursor={cursor}")).send().await.problem(410, "cursor_expired");
     alice.upload("new", "new").await;
     assert_eq!(alice.download("new").await, "new");
     let data = folder.path().join("fsck");

@@ -136,9 +136,17 @@ async fn a_follower_misses_nothing_while_many_write(server: &Server) {
 
 async fn a_cursor_nobody_gave_is_refused(server: &Server) {
     let alice = server.persona("alice").await;
-    for cursor in ["", "x", "-1", "99999999999999999999999", "1'"] {
+    let first: Page<Change> = alice.get("/changes").send().await.expect(200).json();
+    let own = first.next_cursor.unwrap();
+    let epoch = own.strip_suffix("-0").expect("nothing has happened yet");
+    let beyond = [format!("{epoch}-1"), format!("{epoch}-"), format!("{epoch}--1"), format!("{epoch}-+0")];
+    let garbage = ["", "x", "0", "-1", "-0", "99999999999999999999999", "1'"].map(str::to_owned);
+    for cursor in garbage.into_iter().chain(beyond) {
         let answer = alice.get(&format!("/changes?cursor={cursor}")).send().await;
         assert!(matches!(answer.status.as_u16(), 400 | 422), "{cursor}: {} {}", answer.status, answer.text());
         answer.reveals_nothing();
     }
+    // One of another log of changes, as that of a server that was restored since.
+    let other = alice.get("/changes?cursor=0123456789abcdef-0").send().await;
+    other.problem(410, "cursor_expired");
 }

@@ -40,6 +40,7 @@ pub async fn restore(config: &Config, source: &Path) -> Result<(), StartError> {
     let progress = Progress::default();
     progress.expect(manifest.size());
     progress.watch("restore", copy(&manifest, source, dir, &progress)).await?;
+    services::renew(dir).await?;
 
     fs::remove_file(dir.join(INCOMPLETE_FILE)).map_err(broken)?;
     flush_folder(dir).map_err(broken)

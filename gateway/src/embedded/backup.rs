@@ -93,6 +93,14 @@ pub async fn needed_packs(index: &Path) -> Result<Vec<Pack>, StartError> {
     packs
 }
 
+/// Makes a restored data directory one of its own: see [`holdall_metadata::backup::begin_feed`].
+///
+/// # Errors
+/// When the database cannot be changed.
+pub async fn renew(data_dir: &Path) -> Result<(), StartError> {
+    metadata::begin_feed(&data_dir.join(metadata::FILE)).await
+}
+
 /// Files with keys: those that are copied, and those of which something has to be said.
 #[derive(Debug, Default)]
 pub struct Keys {

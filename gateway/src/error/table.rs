@@ -108,6 +108,8 @@ codes! {
         "The root stays", "The root of a space cannot be moved, renamed or deleted.";
     NotTrashed "not_trashed" CONFLICT
         "Not in the trash", "This works only with what is in the trash.";
+    CursorExpired "cursor_expired" GONE
+        "Cursor expired", "The server was restored from a backup since; read everything anew, and start again without a cursor.";
     UploadExpired "upload_expired" CONFLICT
         "Permission expired", "The transfer took longer than its permission lasts; start it again.";
     PreconditionFailed "precondition_failed" PRECONDITION_FAILED

@@ -116,12 +116,13 @@ pub struct ChangesQuery {
 }
 
 /// Lists what has changed since a cursor. A reader that goes on from the cursor it was given misses nothing and sees
-/// nothing twice.
+/// nothing twice. After the server was restored from a backup, cursors of before it are refused with `cursor_expired`.
 #[utoipa::path(
     get, path = "/changes", tag = "changes", operation_id = "list_changes", params(ChangesQuery),
     responses(
         (status = 200, description = "A page.", body = Changes),
         (status = 400, description = "invalid_cursor"),
+        (status = 410, description = "cursor_expired"),
         (status = 422, description = "invalid_field"),
     ),
 )]
@@ -131,19 +132,30 @@ pub async fn list(
     Parameters(query): Parameters<ChangesQuery>,
 ) -> Result {
     let size = page::size(query.limit)?;
-    // The cursor is the sequence number, which clients need not know.
-    let after = query.cursor.map_or(Ok(0), |cursor| cursor.parse()).map_err(|_| Code::InvalidCursor)?;
-    let page = changes::list(&app.upstreams, &caller, after, size).await.map_err(|mut error| {
-        // A number that was never given out is the cursor's fault.
-        if error.code == Code::InvalidField {
-            error = Code::InvalidCursor.into();
-        }
-        error
-    })?;
+    // The cursor is an epoch and a sequence number in it, which clients need not know.
+    let place = query.cursor.as_deref().map_or(Some(("", 0)), parse).ok_or(Code::InvalidCursor)?;
+    let (epoch, after) = place;
+    let page = changes::list(&app.upstreams, &caller, after, epoch.to_owned(), size).await.map_err(
+        |mut error| {
+            // A number that was never given out is the cursor's fault.
+            if error.code == Code::InvalidField {
+                error = Code::InvalidCursor.into();
+            }
+            error
+        },
+    )?;
     let body = Changes {
         items: &page.changes,
-        next_cursor: page.last_sequence.to_string(),
+        next_cursor: format!("{}-{}", page.epoch, page.last_sequence),
         has_more: page.has_more,
     };
     Answer::large_json(StatusCode::OK, &body, 128 + page.changes.len() * 256)?.send()
+}
+
+/// The epoch and the sequence number of a cursor.
+fn parse(cursor: &str) -> Option<(&str, u64)> {
+    let (epoch, sequence) = cursor.split_once('-')?;
+    let is_epoch = epoch.bytes().all(|byte| byte.is_ascii_hexdigit()) && epoch.len() == 16;
+    let is_number = !sequence.is_empty() && sequence.bytes().all(|byte| byte.is_ascii_digit());
+    Some((epoch, sequence.parse().ok()?)).filter(|_| is_epoch && is_number)
 }

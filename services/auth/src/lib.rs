@@ -24,6 +24,7 @@ pub mod backup;
 pub mod config;
 mod convert;
 pub mod delegation;
+pub mod doctor;
 pub mod domain;
 mod error;
 mod jobs;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use holdall_auth::{Process, build, migrate, operator};
 use holdall_runtime::clock::Clock;
 use holdall_runtime::data_dir::DataDir;
-use holdall_runtime::{run, serve};
+use holdall_runtime::{doctor, run, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,6 +19,9 @@ fn main() -> ExitCode {
         operator::change_role(process.auth, &process.data.dir, change).await
     };
     if let Some(code) = run::command("holdall-auth", "role", operator::ABOUT, role) {
+        return code;
+    }
+    if let Some(code) = doctor::command("holdall-auth", holdall_auth::doctor::look_at_process) {
         return code;
     }
     run::main("holdall-auth", |process: run::Process<Process>| async move {

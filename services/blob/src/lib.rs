@@ -33,6 +33,7 @@
 
 pub mod backup;
 mod config;
+pub mod doctor;
 pub mod domain;
 mod error;
 mod jobs;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdall_blob::{Process, build, migrate, offline};
 use holdall_runtime::clock::Clock;
-use holdall_runtime::{run, serve, upstream};
+use holdall_runtime::{doctor, run, serve, upstream};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,6 +16,9 @@ fn main() -> ExitCode {
     }
     let about = "Bring the schema of the index up to date and exit";
     if let Some(code) = run::command("holdall-blob", "migrate", about, |process, ()| migrate(process)) {
+        return code;
+    }
+    if let Some(code) = doctor::command("holdall-blob", holdall_blob::doctor::look_at_process) {
         return code;
     }
     run::main("holdall-blob", |process: run::Process<Process>| async move {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use holdall_runtime::run::StartError;
-use holdall_sql::{Database, Row, dynamic};
+use holdall_sql::{Database, Durability, Row, Settings, dynamic, sql};
 
 use crate::database_error;
 use crate::store::MIGRATIONS;
@@ -20,6 +20,22 @@ pub async fn copy(from: &Path, to: &Path) -> Result<(), StartError> {
     let copied = database.0.copy_to(to).await.map_err(database_error);
     database.close().await;
     copied
+}
+
+/// Begins another log of changes in a database that was restored, so that whoever has followed the one before learns that what
+/// he knows may never have happened.
+///
+/// # Errors
+/// [`StartError::Config`] for a schema that is not the one that this program knows.
+pub async fn begin_feed(file: &Path) -> Result<(), StartError> {
+    let mut epoch = [0; 8];
+    getrandom::fill(&mut epoch).map_err(StartError::failed)?;
+    let epoch = format!("{:016x}", u64::from_le_bytes(epoch));
+    let settings = Settings { migrate: false, ..Settings::file(file) };
+    let database = Database::open(&settings, &MIGRATIONS, Durability::Full).await.map_err(database_error)?;
+    let changed = sql("UPDATE instance SET feed_epoch = $1").bind(epoch).execute(&database).await;
+    database.close().await;
+    changed.map(drop).map_err(database_error)
 }
 
 /// What makes a blob be in use.

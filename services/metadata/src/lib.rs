@@ -28,6 +28,7 @@
 
 pub mod backup;
 mod config;
+pub mod doctor;
 pub mod domain;
 pub mod rpc;
 pub mod store;

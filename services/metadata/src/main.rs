@@ -6,7 +6,7 @@ use std::sync::Arc;
 use holdall_metadata::{Deps, Process, build, migrate, settings};
 use holdall_runtime::clock::Clock;
 use holdall_runtime::data_dir::DataDir;
-use holdall_runtime::{run, serve, upstream};
+use holdall_runtime::{doctor, run, serve, upstream};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,6 +14,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let about = "Bring the database's schema up to date and exit";
     if let Some(code) = run::command("holdall-metadata", "migrate", about, |process, ()| migrate(process)) {
+        return code;
+    }
+    if let Some(code) = doctor::command("holdall-metadata", holdall_metadata::doctor::look_at_process) {
         return code;
     }
     run::main("holdall-metadata", |process: run::Process<Process>| async move {

@@ -34,8 +34,11 @@ mod work;
 #[cfg(test)]
 mod conformance;
 
+use std::sync::Arc;
+
 use holdall_sql::{Database, Dialect, Migration, Migrations, Transient, sql};
 use moka::sync::Cache;
+use tokio::sync::OnceCell;
 
 use crate::domain;
 use crate::domain::buffer::Limits;
@@ -125,6 +128,7 @@ pub struct Store {
     homes: Cache<AccountId, Home>,
     freshness: Freshness,
     commits: Commits,
+    feed_epoch: Arc<OnceCell<String>>,
 }
 
 impl Store {
@@ -135,7 +139,14 @@ impl Store {
             Dialect::Sqlite => Freshness::watching(),
             Dialect::Postgres => Freshness::unknown(),
         };
-        Self { db, terms, homes: Cache::new(CACHED_HOMES), freshness, commits: Commits::default() }
+        Self {
+            db,
+            terms,
+            homes: Cache::new(CACHED_HOMES),
+            freshness,
+            commits: Commits::default(),
+            feed_epoch: Arc::default(),
+        }
     }
 
     /// The present moment of a space: as long as it is the same, what was read after it was asked for is still so. `None` when

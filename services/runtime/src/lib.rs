@@ -14,6 +14,7 @@ pub mod body;
 pub mod clock;
 pub mod config;
 pub mod data_dir;
+pub mod doctor;
 pub mod health;
 pub mod keyfile;
 pub mod layers;

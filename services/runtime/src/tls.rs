@@ -103,6 +103,11 @@ impl Listening {
     }
 }
 
+/// Whether what a listener is to offer can be used.
+pub(crate) fn check(config: &TlsConfig) -> Result<(), TlsError> {
+    Offer::read(config, &[]).map(drop)
+}
+
 impl Offer {
     fn read(config: &TlsConfig, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         install_provider();
@@ -205,7 +210,7 @@ impl State {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
         .map_err(|error| file(path, &error))?;

@@ -39,16 +39,7 @@ pub(crate) async fn open(
     migrations: &[Migration],
     durability: Durability,
 ) -> Result<Postgres, Error> {
-    // The parser's error may quote the URL, and with it the password.
-    let options = PgConnectOptions::from_str(&settings.url)
-        .map_err(|_| Error::Settings("the PostgreSQL URL cannot be read".into()))?
-        .statement_cache_capacity(STATEMENTS)
-        .disable_statement_logging();
-    let options = match options.get_application_name() {
-        Some(_) => options,
-        None => options.application_name("holdall"),
-    };
-
+    let options = options(settings)?;
     // Migrations may take their time, and wait for another process that migrates.
     let patient = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "60s")]);
     let mut connection = connect(&patient, Duration::from_secs(settings.wait_seconds.into())).await?;
@@ -74,6 +65,65 @@ pub(crate) async fn open(
     };
     let presence = Presence::new(options.clone());
     Ok(Postgres { pool: Pool::new(options, settings.max_connections, LIMITS), presence })
+}
+
+fn options(settings: &Settings) -> Result<PgConnectOptions, Error> {
+    // The parser's error may quote the URL, and with it the password.
+    let options = PgConnectOptions::from_str(&settings.url)
+        .map_err(|_| Error::Settings("a database URL starts with sqlite:// or postgres://".into()))?
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging();
+    Ok(match options.get_application_name() {
+        Some(_) => options,
+        None => options.application_name("holdall"),
+    })
+}
+
+/// What can be seen of a server.
+pub(crate) struct Seen {
+    /// Its version.
+    pub(crate) version: String,
+    /// Its clock, in Unix microseconds.
+    pub(crate) clock: i64,
+    /// Whether the role may make tables.
+    pub(crate) may_change_schema: bool,
+    /// Tables whose rows the role may not read or write.
+    pub(crate) forbidden_tables: i64,
+    /// Whether the schema is the one that this program knows.
+    pub(crate) schema: Result<(), Error>,
+}
+
+/// Looks at a server without waiting for it, and changes nothing.
+pub(crate) async fn inspect(
+    settings: &Settings,
+    migrations: &[Migration],
+    durability: Durability,
+) -> Result<Seen, Error> {
+    let mut connection = connect(&options(settings)?, Duration::ZERO).await?;
+    check(&mut connection, durability).await?;
+    let row = sqlx::query(
+        "SELECT current_setting('server_version'), \
+         CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT), \
+         has_schema_privilege(current_schema(), 'CREATE'), \
+         (SELECT COUNT(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace \
+          AND relname NOT LIKE '\\_sqlx%' AND NOT (has_table_privilege(oid, 'SELECT') \
+          AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE') \
+          AND has_table_privilege(oid, 'DELETE')))",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(Error::statement)?;
+    let get = |error| Error::statement(error);
+    let schema = migrate::check(&mut connection, migrations).await;
+    let seen = Seen {
+        version: row.try_get(0).map_err(get)?,
+        clock: row.try_get(1).map_err(get)?,
+        may_change_schema: row.try_get(2).map_err(get)?,
+        forbidden_tables: row.try_get(3).map_err(get)?,
+        schema,
+    };
+    connection.close().await.map_err(Error::statement)?;
+    Ok(seen)
 }
 
 /// A connection, as soon as the server can be reached: it may be starting as well.

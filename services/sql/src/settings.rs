@@ -62,10 +62,11 @@ impl Settings {
     }
 }
 
-/// Without what a PostgreSQL URL may hold of secrets: user, password and parameters are left out.
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = match self.url.split_once("://") {
+impl Settings {
+    /// Where the database is, without what a PostgreSQL URL may hold of secrets: user, password and parameters are left out.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self.url.split_once("://") {
             Some(("sqlite", _)) => self.url.clone(),
             Some((scheme, rest)) => {
                 let rest = rest.split('?').next().unwrap_or_default();
@@ -73,9 +74,15 @@ impl fmt::Debug for Settings {
                 format!("{scheme}://{place}")
             }
             None => String::new(),
-        };
+        }
+    }
+}
+
+/// Without what a PostgreSQL URL may hold of secrets: user, password and parameters are left out.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("url", &url)
+            .field("url", &self.place())
             .field("max_connections", &self.max_connections)
             .field("migrate", &self.migrate)
             .finish_non_exhaustive()

@@ -158,9 +158,12 @@ CREATE TABLE released_blobs (
 
 CREATE INDEX released_blobs_by_time ON released_blobs (released_at);
 
--- One row: the name of this database, by which blob knows that it asks the right one.
+-- One row.
 CREATE TABLE instance (
-    instance_id TEXT   NOT NULL PRIMARY KEY
+    -- The name of this database, by which blob knows that it asks the right one.
+    instance_id TEXT   NOT NULL PRIMARY KEY,
+    -- Another one once a backup was restored: change numbers of before mean nothing any more.
+    feed_epoch  TEXT   NOT NULL
 );
 
-INSERT INTO instance (instance_id) VALUES (replace(CAST(gen_random_uuid() AS TEXT), '-', ''));
+INSERT INTO instance (instance_id, feed_epoch) VALUES (replace(CAST(gen_random_uuid() AS TEXT), '-', ''), left(replace(CAST(gen_random_uuid() AS TEXT), '-', ''), 16));

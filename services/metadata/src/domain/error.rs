@@ -50,6 +50,9 @@ pub enum Error {
     /// A page token that this list never gave out.
     #[error("the page token is not valid here")]
     InvalidPageToken,
+    /// A place in a log of changes that is not the one there is any more.
+    #[error("the log of changes is another one since a backup was restored")]
+    CursorExpired,
     /// The idempotency key stands for another request.
     #[error("the idempotency key was used with another request")]
     IdempotencyMismatch,

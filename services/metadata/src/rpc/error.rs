@@ -24,6 +24,7 @@ impl From<domain::error::Error> for Status {
             Error::InvalidPath(_) => (Code::InvalidArgument, Reason::InvalidPath),
             Error::InvalidField { .. } => (Code::InvalidArgument, Reason::InvalidField),
             Error::InvalidPageToken => (Code::InvalidArgument, Reason::InvalidPageToken),
+            Error::CursorExpired => (Code::FailedPrecondition, Reason::CursorExpired),
             Error::IdempotencyMismatch => (Code::InvalidArgument, Reason::IdempotencyMismatch),
             Error::ReceiptInvalid => (Code::Unauthenticated, Reason::GrantInvalid),
         };

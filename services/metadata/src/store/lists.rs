@@ -231,6 +231,15 @@ impl Store {
         Page::of(&rows, size, |row| row::node(&row.get::<String>(0)?))
     }
 
+    /// Tells the log of changes from what it was before a backup was restored. Stays the same while this process runs.
+    pub async fn feed_epoch(&self) -> Result<&str> {
+        Ok(self.feed_epoch.get_or_try_init(|| self.read_feed_epoch()).await?)
+    }
+
+    async fn read_feed_epoch(&self) -> Result<String> {
+        Ok(sql("SELECT feed_epoch FROM instance").fetch_one(&self.db).await?.get(0)?)
+    }
+
     /// The changes after a number, in order.
     ///
     /// Changes become visible in the order of their numbers (see the [module](super)), so a reader that goes on from the last

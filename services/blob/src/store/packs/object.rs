@@ -27,7 +27,9 @@ use holdall_runtime::tls;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::client::ClientOptions;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
+};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::ids::Ids;
@@ -168,6 +170,31 @@ impl ObjectPacks {
                 _ => Err(error),
             },
             Err(error) => Err(error),
+        }
+    }
+
+    /// Tries whether objects can be listed, made and deleted. Returns whether one is kept when another is put under its name on
+    /// condition that there is none.
+    pub async fn try_out(&self) -> io::Result<bool> {
+        let limit = |error: object_store::Error| io::Error::other(error);
+        let mut objects = self.client.list(Some(&self.folder));
+        let first = self.tries.within(objects.next()).await.map_err(limit)?;
+        first.transpose().map_err(limit)?;
+        let name = Path::from(format!("{}-{}", self.folder, uuid::Uuid::now_v7().simple()));
+        let put = async || {
+            let options = PutOptions::from(PutMode::Create);
+            self.tries.within(self.client.put_opts(&name, PutPayload::from_static(b"doctor"), options)).await
+        };
+        put().await.map_err(limit)?.map_err(limit)?;
+        let again = put().await;
+        let deleted = self.tries.within(self.client.delete(&name)).await;
+        deleted.map_err(limit)?.map_err(limit)?;
+        match again.map_err(limit)? {
+            Ok(_) => Ok(false),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(true)
+            }
+            Err(error) => Err(limit(error)),
         }
     }
 

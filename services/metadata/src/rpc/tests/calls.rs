@@ -158,15 +158,19 @@ async fn every_list_has_pages() {
     let mut changes = Vec::new();
     let mut request = proto::ListChangesRequest { page_size: 3, ..Default::default() };
     loop {
-        let page = caller.list_changes(request).await.unwrap();
-        request.after_sequence = page.last_sequence;
+        let page = caller.list_changes(request.clone()).await.unwrap();
+        (request.after_sequence, request.epoch) = (page.last_sequence, page.epoch);
         changes.extend(page.changes.into_iter().map(|change| change.sequence));
         if !page.has_more {
             break;
         }
     }
     assert_eq!(changes, (1..=15).collect::<Vec<u64>>());
-    assert_eq!(caller.list_changes(request).await.unwrap().last_sequence, 15, "nothing new");
+    assert_eq!(caller.list_changes(request.clone()).await.unwrap().last_sequence, 15, "nothing new");
+    // As after a backup was restored.
+    request.epoch = "0123456789abcdef".to_owned();
+    let refused = caller.list_changes(request).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused:?}");
 }
 
 /// The installation's own accounts have a quota of their own.

@@ -1,6 +1,7 @@
 //! Whether there is room on the disk.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -16,6 +17,27 @@ pub struct Room {
     /// Milliseconds after `start` at which the system was asked last.
     asked: AtomicU64,
     is_full: AtomicBool,
+}
+
+/// Room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that can be written.
+    pub free: u64,
+    /// Bytes that are left to others.
+    pub reserve: u64,
+    /// Files that can be made; `None` where there is no limit.
+    pub files: Option<u64>,
+}
+
+impl Space {
+    /// Of the file system that `path` is on. `reserve` is in bytes; by default 5 % of it, at most 1 GiB.
+    pub fn of(path: &Path, reserve: Option<u64>) -> io::Result<Self> {
+        let disk = rustix::fs::statvfs(path)?;
+        let reserve = reserve.unwrap_or_else(|| (disk.f_blocks * disk.f_frsize / 20).min(1 << 30));
+        let files = (disk.f_files > 0).then_some(disk.f_favail);
+        Ok(Self { free: disk.f_bavail * disk.f_frsize, reserve, files })
+    }
 }
 
 impl Room {
@@ -46,11 +68,9 @@ impl Room {
     }
 
     fn ask(&self) {
-        match rustix::fs::statvfs(&self.path) {
-            Ok(disk) => {
-                let reserve =
-                    self.reserve.unwrap_or_else(|| (disk.f_blocks * disk.f_frsize / 20).min(1 << 30));
-                let is_full = disk.f_bavail * disk.f_frsize < reserve;
+        match Space::of(&self.path, self.reserve) {
+            Ok(Space { free, reserve, .. }) => {
+                let is_full = free < reserve;
                 if self.is_full.swap(is_full, Ordering::Relaxed) != is_full {
                     tracing::warn!(is_full, reserve, "the room on the disk has changed");
                 }
