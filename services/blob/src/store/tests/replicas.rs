@@ -139,6 +139,7 @@ async fn a_pack_that_is_gone_is_a_loss_and_writing_again_heals() {
 async fn a_changed_or_short_object_is_never_handed_out() {
     use object_store::{ObjectStore, ObjectStoreExt};
 
+    holdall_runtime::tls::install_provider();
     let home = Home::with_bucket(Bucket::new());
     let bucket = home.bucket.as_ref().unwrap();
     let client = object_store::aws::AmazonS3Builder::new()
