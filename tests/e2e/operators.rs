@@ -41,6 +41,8 @@ async fn an_administrator_is_made_by_a_command(server: &Server) {
         Shape::OneProcess => Service::Gateway,
         _ => Service::Auth,
     };
+    let (status, help) = Command::new(holder.program()).arg("role").arg("--help").run().await;
+    assert!(status.success() && help.contains("Make an account an administrator"), "{help}");
     let alice = server.persona("alice").await;
     let channel = connect(&server.url()).await;
     refused(ask(&channel, &alice).await, Code::PermissionDenied, "FORBIDDEN");

@@ -185,7 +185,9 @@ where
     Fut: Future<Output = Result<u8, StartError>>,
 {
     std::env::args_os().nth(1).filter(|first| first == command)?;
-    let place = Place::augment_args(A::augment_args(clap::Command::new(command).about(about)));
+    // Last, since each set of arguments says what it is itself about.
+    let place =
+        Place::augment_args(A::augment_args(clap::Command::new(command))).about(about).long_about(about);
     let matches = clap::Command::new(name)
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
