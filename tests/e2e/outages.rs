@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use harness::{Content, Cut, Options, Persona, Server, Service, Shape, bucket, eventually};
 
+/// One harm at a time: answers are timed, and each test starts many processes.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// No answer may take longer.
 const SOON: Duration = Duration::from_secs(3);
 /// After this all works again.
@@ -91,6 +94,7 @@ async fn start() -> (Server, Persona) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_stands_still() {
+    let _turn = TURN.lock().await;
     let (server, alice) = start().await;
     let callers = Callers { server: &server, alice: &alice };
     callers.call_for(Duration::from_secs(1)).await;
@@ -105,6 +109,7 @@ async fn a_database_that_stands_still() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_crashes() {
+    let _turn = TURN.lock().await;
     let (mut server, alice) = start().await;
     for _ in 0..2 {
         let crashed = server.postgres_mut().crash();
@@ -117,6 +122,7 @@ async fn a_database_that_crashes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wire_that_is_cut_one_way() {
+    let _turn = TURN.lock().await;
     let (server, alice) = start().await;
     let callers = Callers { server: &server, alice: &alice };
     callers.call_for(Duration::from_secs(1)).await;
@@ -136,6 +142,7 @@ async fn a_wire_that_is_cut_one_way() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_does_not_answer() {
+    let _turn = TURN.lock().await;
     let server = Server::start_with(Shape::EightProcesses, Options::new()).await;
     let alice = server.persona("alice").await;
     alice.upload("before", "before").await;

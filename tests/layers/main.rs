@@ -15,7 +15,7 @@ use serde_json::Value;
 const PACKAGES: [(&str, &str, &[&str]); 9] = [
     ("proto", "holdall-proto", &[]),
     ("services/runtime", "holdall-runtime", &[]),
-    ("services/sql", "holdall-sql", &[]),
+    ("services/sql", "holdall-sql", &["holdall-runtime"]),
     ("services/auth", "holdall-auth", SERVICE),
     ("services/metadata", "holdall-metadata", SERVICE),
     ("services/blob", "holdall-blob", SERVICE),
@@ -54,7 +54,7 @@ const NOT_NAMED: [(&str, &[&str], &str); 17] = [
     ),
     ("services/*/src/store", &["tonic", "prost", "axum", "crate::rpc"], "a store knows no wire"),
     ("services/runtime/src", &["holdall_proto"], "runtime knows no word of the domain"),
-    ("services/sql/src", &["holdall_proto", "holdall_runtime"], "sql is for anybody's rows"),
+    ("services/sql/src", &["holdall_proto"], "sql is for anybody's rows"),
     (
         "gateway/src",
         &["holdall_auth", "holdall_metadata", "holdall_blob"],
