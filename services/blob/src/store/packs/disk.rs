@@ -1,7 +1,7 @@
 //! Packs as files in a folder: `<id>.pack`, the id in 16 hexadecimal digits.
 //!
 //! A lane has two threads. `append` writes records to the end of the lane's pack, and `flush` makes the file durable
-//! (`fdatasync`); each takes all that waits for it at once. Large content goes [past](direct) the system's page cache.
+//! (`fdatasync`); each takes all that waits for it at once. Large content goes past the system's page cache.
 
 pub mod append;
 mod direct;
