@@ -91,14 +91,12 @@ impl<C: Driver> Clone for Pool<C> {
 impl<C: Driver> Pool<C> {
     /// A pool of at most `size` connections, none of which is made yet.
     pub(crate) fn new(options: C::Options, size: u32, limits: Limits) -> Self {
-        let places = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS)));
-        Self::over(options, size, limits, places, None)
+        Self::over(options, size, limits, places(size), None)
     }
 
     /// The same, that tells `used` of every connection that comes back.
     pub(crate) fn telling(options: C::Options, size: u32, limits: Limits, used: Arc<Notify>) -> Self {
-        let places = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS)));
-        Self::over(options, size, limits, places, Some(used))
+        Self::over(options, size, limits, places(size), Some(used))
     }
 
     /// A pool of the same size with other options, which shares its places with this one: a connection lent
@@ -161,6 +159,10 @@ impl<C: Driver> Pool<C> {
             }
         }
     }
+}
+
+fn places(size: u32) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS)))
 }
 
 impl<C: Driver> Shared<C> {

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use holdall_sql::testing::{self, PostgresCluster};
 use holdall_sql::{
@@ -249,12 +250,8 @@ async fn what_is_written_leaves_the_log_without_another_commit() {
     let rows = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 20000) \
                 INSERT INTO t (id) SELECT id FROM n";
     sql(rows).execute(&db).await.unwrap();
-    let moved = async {
-        while std::fs::metadata(&path).unwrap().len() < 200_000 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(30), moved).await.unwrap();
+    let moved = async || std::fs::metadata(&path).unwrap().len() >= 200_000;
+    holdall_runtime::testing::eventually(Duration::from_secs(30), moved).await;
     db.close().await;
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the log is gone");
 }
