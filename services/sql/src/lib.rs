@@ -53,6 +53,7 @@ mod settings;
 mod sqlite;
 mod statement;
 pub mod testing;
+mod together;
 mod transaction;
 mod watch;
 
@@ -65,4 +66,5 @@ pub use retry::{Transient, retry};
 pub use row::{Column, Row};
 pub use settings::Settings;
 pub use statement::{On, Statement, Value, dynamic, sql};
+pub use together::execute_each;
 pub use transaction::Transaction;

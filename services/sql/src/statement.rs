@@ -11,6 +11,9 @@ use crate::row::{Inner, Row};
 use crate::transaction::{Connection, Transaction};
 use crate::watch::Watch;
 
+/// So many values are bound faster without numbers, although the text has to be written for it.
+const MANY: usize = 16;
+
 /// A statement whose text is part of the program. Its values are bound as `$1`, `$2`, … in order.
 ///
 /// It is prepared once per connection and kept.
@@ -190,7 +193,41 @@ impl Statement {
         self.fetch_optional(on).await?.ok_or(Error::NoRow)
     }
 
-    fn sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
+    pub(crate) fn text(&self) -> &str {
+        self.text.as_str()
+    }
+
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The text with `?` for `$1`, `$2`, …; `None` when that would mean other values, since they are not in this order.
+    ///
+    /// SQLite looks a number up among those of all parameters, for each of them again; what has no number it need not look up.
+    pub(crate) fn unnumbered(&self) -> Option<String> {
+        let mut pieces = self.text.as_str().split('$');
+        let mut text = pieces.next().unwrap_or_default().to_owned();
+        text.reserve(self.text.as_str().len());
+        let mut count = 0;
+        for piece in pieces {
+            let end = piece.find(|next: char| !next.is_ascii_digit()).unwrap_or(piece.len());
+            let (number, rest) = piece.split_at(end);
+            count += 1;
+            if number.parse() != Ok(count) {
+                return None;
+            }
+            text.push('?');
+            text.push_str(rest);
+        }
+        (count == self.values.len()).then_some(text)
+    }
+
+    pub(crate) fn sqlite(mut self) -> Query<'static, Sqlite, SqliteArguments> {
+        if self.values.len() >= MANY
+            && let Some(text) = self.unnumbered()
+        {
+            self.text = AssertSqlSafe(text).into_sql_str();
+        }
         self.values.into_iter().fold(sqlx::query(self.text), |query, value| match value {
             Value::Text(value) => query.bind(value),
             Value::Int(value) => query.bind(value),

@@ -1,6 +1,7 @@
 //! What writers do to a server while something befalls it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -9,6 +10,9 @@ use tonic::Status;
 use crate::content::Content;
 use crate::home::{Home, Server};
 use crate::ledger::Ledger;
+
+/// All of the work is done within this time, or has failed: whoever writes to a server that is gone is told so.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Writers at work on one server.
 pub struct Writers<'a> {
@@ -65,7 +69,12 @@ impl Scenario {
                 writers.fresh([4096, 70_000, 100]).boxed(),
             ],
         };
-        join_all(writers).await.into_iter().collect()
+        let all = join_all(writers);
+        let results = tokio::time::timeout(LIMIT, all).await;
+        results
+            .unwrap_or_else(|_| panic!("{self:?}: a writer waits for what does not come"))
+            .into_iter()
+            .collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use blake3::Hash;
-use holdall_sql::{Statement, Transaction, Value, dynamic, insert, values};
+use holdall_sql::{Statement, Transaction, Value, dynamic, execute_each, insert, values};
 
 use super::{
     ChunkRow, Error, Index, MAX_HASHES, NewBlob, PackRow, Rows, blob_id, bytes, hash, list, location, number,
@@ -12,9 +12,9 @@ use super::{
 use crate::domain::BlobId;
 
 /// Most rows inserted by one statement: each number of rows is a statement of its own to prepare and keep.
-pub(super) const MAX_ROWS: usize = 32;
+pub(super) const MAX_ROWS: usize = 64;
 
-/// So many statements are cheaper one by one than in a transaction, whose begin and commit are two more.
+/// So many statements are cheaper each by itself than in a transaction, whose begin and commit are two more.
 const FEW: usize = 3;
 
 const INSERT_BLOBS: &str = "INSERT INTO blobs (id, size, digest, space, pack, position, stored)";
@@ -34,18 +34,12 @@ impl Index {
         let blobs = blobs.collect::<Result<Vec<_>, _>>()?;
         let packs = upsert_packs(&rows.packs)?;
         if several.is_empty() && rows.segments.is_empty() && chunks.len() + blobs.len() + packs.len() <= FEW {
-            for statement in chunks {
-                statement.execute(&self.database).await?;
-            }
-            let mut added = 0;
-            for statement in blobs {
-                added += statement.execute(&self.database).await?;
-            }
-            let refused = match usize::try_from(added) {
-                Ok(added) if added < single.len() => {
-                    absent(&single, self.ids_present(&single).fetch_all(&self.database).await?)?
-                }
-                _ => HashSet::new(),
+            let others = chunks.len();
+            let added = execute_each(chunks.into_iter().chain(blobs).collect(), &self.database).await?;
+            let refused = if added.into_iter().skip(others).sum::<u64>() < single.len() as u64 {
+                absent(&single, self.ids_present(&single).fetch_all(&self.database).await?)?
+            } else {
+                HashSet::new()
             };
             for statement in packs {
                 statement.execute(&self.database).await?;
