@@ -193,6 +193,32 @@ async fn a_killed_process_takes_along_what_was_in_flight_alone() {
     check(&load, &people).await;
 }
 
+/// Each gateway keeps answers, and each metadata; requests go to all of them in turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_what_another_has_changed() {
+    let server = Server::start_with(Shape::EightProcesses, Options::new()).await;
+    let alice = server.persona("alice").await;
+    let list =
+        async || alice.children("root", "").await.into_iter().map(|node| node.name).collect::<Vec<_>>();
+    for round in 0..30 {
+        let content = format!("content {round}");
+        let file = alice.upload("file", content.clone()).await;
+        // An odd number of calls: the next round begins at the other gateway.
+        for _ in 0..3 {
+            assert_eq!(alice.download("file").await, content);
+            assert_eq!(list().await, ["file"]);
+        }
+        alice.trash(&file.node_id).await;
+        for _ in 0..2 {
+            assert_eq!(alice.get("/fs/file").send().await.status, 404);
+            assert!(list().await.is_empty());
+        }
+        if round % 2 == 0 {
+            alice.space().await;
+        }
+    }
+}
+
 /// A bucket that refuses or hangs: answers come soon and say "again", and all is well when it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_is_away_is_said_to_be() {
