@@ -26,6 +26,7 @@ mod purge;
 mod retention;
 mod roots;
 mod row;
+mod stride;
 mod sweep;
 mod trash;
 mod uploads;
@@ -50,6 +51,7 @@ pub use freshness::Moment;
 pub use links::{LinkFilter, LinkedNode};
 pub use lists::Named;
 pub use purge::Purge;
+use stride::Strides;
 
 /// The schema.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -127,6 +129,7 @@ pub struct Store {
     terms: Terms,
     homes: Cache<AccountId, Home>,
     freshness: Freshness,
+    strides: Strides,
     commits: Commits,
     feed_epoch: Arc<OnceCell<String>>,
 }
@@ -140,6 +143,7 @@ impl Store {
             Dialect::Postgres => Freshness::asking(db.clone()),
         };
         Self {
+            strides: Strides::new(&db),
             db,
             terms,
             homes: Cache::new(CACHED_HOMES),

@@ -17,6 +17,7 @@ mod policies;
 mod roots;
 mod trash;
 mod uploads;
+mod ways;
 
 use holdall_sql::testing::{self, TestDatabase};
 
