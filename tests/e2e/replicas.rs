@@ -23,9 +23,16 @@ struct Load {
     done: AtomicUsize,
     /// What went wrong, in words.
     failures: Mutex<Vec<String>>,
-    /// What may be there, by worker and path: first what was acknowledged last, and then what was not, but may have happened,
-    /// and not at once.
-    stored: Vec<Mutex<BTreeMap<String, Vec<Content>>>>,
+    /// What may be there, by worker and path.
+    stored: Vec<Mutex<BTreeMap<String, Stored>>>,
+}
+
+#[derive(Clone, Default)]
+struct Stored {
+    /// What was acknowledged last.
+    acknowledged: Option<Content>,
+    /// What was not, but may have happened, and not at once.
+    others: Vec<Content>,
 }
 
 impl Load {
@@ -46,10 +53,9 @@ impl Load {
             {
                 let mut stored = self.stored[worker].lock().unwrap();
                 let there = stored.entry(path.clone()).or_default();
-                if acknowledged && !there.is_empty() {
-                    there[0] = content;
-                } else if acknowledged || !there.is_empty() {
-                    there.push(content);
+                match acknowledged {
+                    true => there.acknowledged = Some(content),
+                    false => there.others.push(content),
                 }
             }
             if !acknowledged {
@@ -153,9 +159,10 @@ async fn check(load: &Load, people: &[Arc<Persona>]) {
     for (worker, persona) in people.iter().enumerate() {
         let stored = load.stored[worker].lock().unwrap().clone();
         assert!(!stored.is_empty());
-        for (path, contents) in stored {
+        for (path, Stored { acknowledged, others }) in stored {
+            let Some(acknowledged) = acknowledged else { continue };
             let there = persona.download(&path).await;
-            let known = contents.iter().any(|content| content.bytes() == there);
+            let known = others.iter().chain([&acknowledged]).any(|content| content.bytes() == there);
             assert!(known, "{path} of worker {worker}");
         }
     }
