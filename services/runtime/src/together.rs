@@ -14,7 +14,7 @@ use tracing::{Instrument, Span};
 use crate::trace;
 
 /// What does not answer for so long keeps nobody else waiting.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(25);
 
 /// Asks questions of one kind. Clones ask together.
 pub struct Together<Q, A>(Arc<Shared<Q, A>>);
