@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     "holdall/error/v1/error.proto",
     "holdall/auth/v1/account.proto",
     "holdall/auth/v1/session.proto",
@@ -17,6 +17,7 @@ const FILES: [&str; 16] = [
     "holdall/metadata/v1/buffer.proto",
     "holdall/metadata/v1/change.proto",
     "holdall/metadata/v1/roots.proto",
+    "holdall/metadata/v1/freshness.proto",
     "holdall/metadata/v1/admin.proto",
     "holdall/blob/v1/blob.proto",
     "holdall/blob/v1/grant.proto",

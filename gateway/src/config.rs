@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 
 use holdall_runtime::config::{
-    AdminConfig, BodyConfig, DataConfig, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
+    AdminConfig, BodyConfig, ByteSize, DataConfig, Invalid, ProcessConfig, ServerConfig, ShutdownConfig,
     TelemetryConfig, UpstreamConfig, Validate,
 };
 use serde::de::{DeserializeOwned, Error as _};
@@ -38,6 +38,8 @@ pub struct Config {
     pub compat: CompatConfig,
     /// How often somebody may ask.
     pub rate_limits: RateLimitsConfig,
+    /// What is kept of services that run elsewhere.
+    pub memory: MemoryConfig,
     /// The listener for operators.
     pub admin: AdminConfig,
     /// Logs, traces, metrics.
@@ -59,6 +61,7 @@ impl Default for Config {
             blob: ServiceConfig::default(),
             compat: CompatConfig::default(),
             rate_limits: RateLimitsConfig::default(),
+            memory: MemoryConfig::default(),
             admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
             shutdown: ShutdownConfig::default(),
@@ -120,6 +123,22 @@ pub struct RateLimitsConfig {
 impl Default for RateLimitsConfig {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+/// `[memory]`: what is kept of services that run elsewhere. Counts for nothing where they run in here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// Memory for answers of metadata, about; 0 keeps none. Metadata is asked each time whether they are still right.
+    pub answers: ByteSize,
+    /// Memory for contents of at most 64 KiB, about; 0 keeps none.
+    pub contents: ByteSize,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { answers: ByteSize::new(32 << 20), contents: ByteSize::new(32 << 20) }
     }
 }
 

@@ -23,7 +23,7 @@ use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::upstream::{Idempotent, Upstream, connect, in_process};
 
 use crate::config::{Config, ServiceConfig};
-use crate::upstreams::Connections;
+use crate::upstreams::{Answers, Connections, Contents, Exchanges, Remembered};
 
 /// The key that metadata and blob share, where none is named.
 const GRANTS_KEY: &str = "grants.key";
@@ -39,6 +39,8 @@ pub type BlobConfig = holdall_blob::Config;
 pub struct Services {
     /// How to reach each service.
     pub connections: Connections,
+    /// What is remembered of those elsewhere.
+    pub remembered: Remembered,
     /// The keys that this process shares with auth; the first seals. None when there is nothing that needs them.
     pub delegation: Vec<[u8; 32]>,
     auth: Option<holdall_auth::Service>,
@@ -147,8 +149,9 @@ pub async fn start(
     };
 
     let blob_routes = blob.as_ref().map(|service| &service.routes);
+    let remembered = remembered(config, &auth_upstream, &metadata_upstream, clock);
     let connections = Connections {
-        auth: auth_upstream,
+        auth: remembered.exchanges.as_ref().map_or(auth_upstream, Exchanges::noticing),
         metadata: metadata_upstream,
         blob: reach(&config.blob, blob_routes, Calls::Streams, &idempotent)?,
         blob_control: reach(&config.blob, blob_routes, Calls::Short, &idempotent)?,
@@ -157,14 +160,14 @@ pub async fn start(
         .iter()
         .map(|file| keyfile::load(file).map_err(|error| StartError::Config(error.into())))
         .collect::<Result<_, _>>()?;
-    Ok(Services { connections, delegation, auth, metadata, blob, _data_dir: data_dir })
+    Ok(Services { connections, remembered, delegation, auth, metadata, blob, _data_dir: data_dir })
 }
 
 impl Services {
     /// Closes the services in here, once nothing calls them any more: those first that call others.
     pub async fn close(self) {
-        let Self { connections, delegation: _, auth, metadata, blob, _data_dir } = self;
-        drop(connections);
+        let Self { connections, remembered, delegation: _, auth, metadata, blob, _data_dir } = self;
+        drop((connections, remembered));
         if let Some(metadata) = metadata {
             metadata.close().await;
         }
@@ -174,6 +177,18 @@ impl Services {
         if let Some(auth) = auth {
             auth.close().await;
         }
+    }
+}
+
+/// Remembers what services elsewhere say, as far as there is memory for it.
+fn remembered(config: &Config, auth: &Upstream, metadata: &Upstream, clock: &Clock) -> Remembered {
+    let (answers, contents) = (config.memory.answers.get(), config.memory.contents.get());
+    let exchanges = || Exchanges::new(auth.clone(), clock.clone());
+    Remembered {
+        exchanges: (!config.auth.is_embedded()).then(exchanges),
+        answers: (!config.metadata.is_embedded() && answers > 0)
+            .then(|| Answers::new(metadata.clone(), clock.clone(), answers)),
+        contents: (!config.blob.is_embedded() && contents > 0).then(|| Contents::new(contents)),
     }
 }
 

@@ -64,7 +64,7 @@ pub async fn run(process: Process<Config>) -> std::result::Result<(), StartError
     }
     let clock = Clock::System;
     let services = embedded::start(config, data_dir, &clock, &process.shutdown).await?;
-    let upstreams = Upstreams::new(services.connections.clone());
+    let upstreams = Upstreams::new(services.connections.clone(), services.remembered.clone());
     let gateway =
         Gateway::new(config, upstreams, &services.delegation, clock, server.scheme(), &process.shutdown)?;
     let service = BodyIdleTimeoutLayer::new(&config.body).layer(router::router(Arc::new(gateway)));

@@ -13,6 +13,11 @@
 pub mod codec;
 pub mod grant;
 
+use std::collections::HashSet;
+
+use prost::Message as _;
+use prost_types::method_options::IdempotencyLevel;
+
 /// The domain of every `google.rpc.ErrorInfo` that Holdall's services send.
 pub const ERROR_DOMAIN: &str = "holdall";
 
@@ -21,18 +26,24 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// The methods that may be called twice with the effect of once, as paths: `/package.Service/Method`. Their `.proto` files say
 /// so with the option `idempotency_level`.
-pub fn idempotent_methods() -> std::collections::HashSet<String> {
-    use prost::Message as _;
-    use prost_types::method_options::IdempotencyLevel;
+pub fn idempotent_methods() -> HashSet<String> {
+    methods_of(&[IdempotencyLevel::Idempotent, IdempotencyLevel::NoSideEffects])
+}
 
+/// Those of them that have no effect at all.
+pub fn harmless_methods() -> HashSet<String> {
+    methods_of(&[IdempotencyLevel::NoSideEffects])
+}
+
+fn methods_of(levels: &[IdempotencyLevel]) -> HashSet<String> {
     // Our own descriptors can be read; a test looks.
     let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
-    let mut paths = std::collections::HashSet::new();
+    let mut paths = HashSet::new();
     for file in &set.file {
         for service in &file.service {
             for method in &service.method {
                 let level = method.options.as_ref().map(prost_types::MethodOptions::idempotency_level);
-                if level.is_some_and(|level| level != IdempotencyLevel::IdempotencyUnknown) {
+                if level.is_some_and(|level| levels.contains(&level)) {
                     paths.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
                 }
             }
@@ -82,6 +93,20 @@ pub mod blob {
     }
 }
 
+/// A span of time in microseconds for the wire; nothing for none or less.
+pub fn span(us: i64) -> Option<prost_types::Duration> {
+    let nanos = i32::try_from(us.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+    (us > 0).then(|| prost_types::Duration { seconds: us.div_euclid(1_000_000), nanos })
+}
+
+/// A span of time on the wire in microseconds, rounded down; 0 for one that is not set, negative, or malformed.
+pub fn span_us(span: Option<&prost_types::Duration>) -> i64 {
+    let us = span
+        .filter(|span| span.seconds >= 0 && (0..1_000_000_000).contains(&span.nanos))
+        .and_then(|span| span.seconds.checked_mul(1_000_000)?.checked_add(i64::from(span.nanos) / 1_000));
+    us.unwrap_or(0)
+}
+
 /// Unix time in microseconds, as Holdall's services keep it, for the wire.
 pub fn timestamp(unix_us: i64) -> prost_types::Timestamp {
     let nanos = i32::try_from(unix_us.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
@@ -110,6 +135,16 @@ mod tests {
     }
 
     #[test]
+    fn spans_survive_the_wire_and_nonsense_is_none() {
+        for us in [1, 999_999, 1_000_000, 5_000_001] {
+            assert_eq!(span_us(span(us).as_ref()), us);
+        }
+        assert_eq!((span(0), span(-1)), (None, None));
+        let of = |seconds, nanos| span_us(Some(&prost_types::Duration { seconds, nanos }));
+        assert_eq!((of(-1, 0), of(0, -1), of(i64::MAX, 0), of(1, i32::MAX), span_us(None)), (0, 0, 0, 0, 0));
+    }
+
+    #[test]
     fn times_out_of_range_are_refused() {
         let at = |seconds, nanos| unix_us(&prost_types::Timestamp { seconds, nanos });
         assert_eq!(at(i64::MAX, 0), None);
@@ -131,6 +166,11 @@ mod tests {
     #[test]
     fn what_may_be_repeated_is_told_by_the_contract() {
         let methods = idempotent_methods();
+        let harmless = harmless_methods();
+        assert!(
+            harmless.is_subset(&methods) && harmless.contains("/holdall.metadata.v1.NodeService/GetNode")
+        );
+        assert!(!harmless.contains("/holdall.metadata.v1.ContentService/CommitUpload"));
         for yes in [
             "metadata.v1.NodeService/GetNode",
             "metadata.v1.ContentService/CommitUpload",

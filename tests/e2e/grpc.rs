@@ -254,8 +254,8 @@ async fn what_is_not_public_does_not_exist(server: &Server) {
     }
     assert_eq!(
         closed,
-        2 * (3 + 1 + 1 + 2),
-        "RootsService, DelegationService, {CLOSED}, and those that were made up"
+        2 * (3 + 1 + 1 + 1 + 2),
+        "RootsService, FreshnessService, DelegationService, {CLOSED}, and those that were made up"
     );
 }
 

@@ -24,7 +24,7 @@ use tonic_reflection::pb::v1::{
 };
 
 /// Methods that need no access token: they are how one gets there, or have a proof of their own.
-const PUBLIC: [&str; 26] = [
+const PUBLIC: [&str; 27] = [
     "/holdall.auth.v1.AccountService/Register",
     "/holdall.auth.v1.SessionService/CreateSession",
     "/holdall.auth.v1.SessionService/ExchangeSession",
@@ -36,6 +36,7 @@ const PUBLIC: [&str; 26] = [
     "/holdall.metadata.v1.RootsService/ListReleased",
     "/holdall.metadata.v1.RootsService/AcknowledgeReleased",
     "/holdall.metadata.v1.RootsService/CheckLive",
+    "/holdall.metadata.v1.FreshnessService/CheckCurrent",
     "/holdall.blob.v1.BlobService/Write",
     "/holdall.blob.v1.BlobService/Read",
     "/holdall.blob.v1.BlobService/WriteBatch",

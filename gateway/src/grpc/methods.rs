@@ -213,7 +213,11 @@ mod tests {
     use super::*;
 
     /// Those of the contract that only other services call.
-    const INTERNAL: [&str; 2] = ["holdall.auth.v1.DelegationService", "holdall.metadata.v1.RootsService"];
+    const INTERNAL: [&str; 3] = [
+        "holdall.auth.v1.DelegationService",
+        "holdall.metadata.v1.RootsService",
+        "holdall.metadata.v1.FreshnessService",
+    ];
 
     fn all() -> FileDescriptorSet {
         FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap()

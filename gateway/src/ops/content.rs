@@ -164,10 +164,11 @@ impl Drop for Reservation<'_> {
 /// Opens the content of a file; with an empty version id, the current one.
 pub async fn open(upstreams: &Upstreams, caller: &Caller, of: NodeRef, version_id: String) -> Result<Opened> {
     let request = caller.asks(OpenContentRequest { r#ref: Some(of), version_id });
-    let OpenContentResponse { node, version, read_grant } =
-        upstreams.content().open_content(request).await?.into_inner();
-    let (node, version) = node.zip(version).ok_or_else(incomplete)?;
-    Ok(Opened { name: node.name, version, grant: read_grant })
+    let opened = upstreams.open_content(&caller.account().account_id, request).await?;
+    let OpenContentResponse { node: Some(node), version: Some(version), read_grant, .. } = &*opened else {
+        return Err(incomplete());
+    };
+    Ok(Opened { name: node.name.clone(), version: version.clone(), grant: read_grant.clone() })
 }
 
 /// Reads `len` bytes, at least one, from `offset` on. Every chunk is verified before it arrives here.

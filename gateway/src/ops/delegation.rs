@@ -85,8 +85,7 @@ impl Leave {
     pub(super) async fn act(&self, upstreams: &Upstreams) -> Result<Caller> {
         let request =
             ActForRequest { delegation: self.delegate.seal(ACT_FOR), account: Some(self.whom.clone()) };
-        let ActForResponse { access_token, account } =
-            upstreams.delegation().act_for(request).await?.into_inner();
+        let ActForResponse { access_token, account, .. } = upstreams.act_for(request).await?;
         let session = Session { device_name: self.device.to_owned(), ..Session::default() };
         let clock = self.delegate.0.clock.clone();
         Caller::of(Proof::Leave(self.clone()), access_token, account, session, clock)

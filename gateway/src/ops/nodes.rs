@@ -1,5 +1,7 @@
 //! Folders, files, the trash, and the space they are in.
 
+use std::sync::Arc;
+
 use holdall_proto::metadata::v1::node_ref::Ref;
 use holdall_proto::metadata::v1::{
     CreateFolderRequest, EmptySpaceRequest, FindByNameRequest, FindByNameResponse, FolderPolicy,
@@ -61,8 +63,8 @@ pub async fn children(
     upstreams: &Upstreams,
     caller: &Caller,
     request: ListChildrenRequest,
-) -> Result<ListChildrenResponse> {
-    Ok(upstreams.nodes().list_children(caller.asks(request)).await?.into_inner())
+) -> Result<Arc<ListChildrenResponse>> {
+    Ok(upstreams.children(&caller.account().account_id, caller.asks(request)).await?)
 }
 
 /// A page of the nodes with a name, wherever they are, each with its path.

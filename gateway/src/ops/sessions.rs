@@ -48,9 +48,10 @@ pub async fn create(upstreams: &Upstreams, request: CreateSessionRequest) -> Res
     })
 }
 
-/// Who holds this handle. Asked for each request, so that a session that has ended is refused at once.
+/// Who holds this handle. Asked for each request, so that a session that has ended here is refused at once, and one that has
+/// ended elsewhere within seconds.
 pub async fn identify(upstreams: &Upstreams, clock: &Clock, handle: String) -> Result<Caller> {
-    let ExchangeSessionResponse { session, access_token, account } =
+    let ExchangeSessionResponse { session, access_token, account, .. } =
         exchange(upstreams, handle.clone()).await?;
     let session = session.ok_or_else(incomplete)?;
     Caller::of(Proof::Handle(handle), access_token, account, session, clock.clone())
@@ -62,7 +63,7 @@ pub async fn identify(upstreams: &Upstreams, clock: &Clock, handle: String) -> R
 /// The status that auth gave, for whoever passes it on.
 pub async fn exchange(upstreams: &Upstreams, handle: String) -> Result<ExchangeSessionResponse, Status> {
     let request = ExchangeSessionRequest { handle, extend: false };
-    Ok(upstreams.sessions().exchange_session(request).await?.into_inner())
+    upstreams.exchange(request).await
 }
 
 /// Extends a session by its idle lifetime, and gives an access token for calls that go to the services directly.

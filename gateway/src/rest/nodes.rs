@@ -1,5 +1,7 @@
 //! `/nodes`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use holdall_proto::metadata::v1::{
     self as metadata, ListChildrenRequest, ListChildrenResponse, ListOrder, NodeKind, NodeRef,
@@ -312,7 +314,7 @@ pub async fn list(
     caller: &Caller,
     folder: NodeRef,
     query: ListQuery,
-) -> error::Result<ListChildrenResponse> {
+) -> error::Result<Arc<ListChildrenResponse>> {
     let order = match query.order.unwrap_or_default() {
         Order::Name => ListOrder::Name,
         Order::Modified => ListOrder::Modified,

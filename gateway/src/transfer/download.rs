@@ -8,6 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::Stream;
 use holdall_proto::blob::v1::ReadResponse;
+use holdall_proto::metadata::v1::Version;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -90,7 +91,7 @@ pub async fn respond(upstreams: &Upstreams, opened: Opened, asked: Asked<'_>) ->
     let body = if asked.method == Method::HEAD || len == 0 {
         Body::empty()
     } else {
-        read(upstreams, grant, start, len).await?
+        read(upstreams, grant, &version, start, len).await?
     };
     Ok(answer(status, headers, body))
 }
@@ -118,7 +119,10 @@ fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
     response
 }
 
-async fn read(upstreams: &Upstreams, grant: Bytes, start: u64, len: u64) -> Result<Body> {
+async fn read(upstreams: &Upstreams, grant: Bytes, version: &Version, start: u64, len: u64) -> Result<Body> {
+    if let Some(kept) = upstreams.contents().and_then(|contents| contents.get(version, start, len)) {
+        return Ok(Body::from(kept));
+    }
     let mut stream = content::read(upstreams, grant, start, len).await?;
     let first = stream.message().await?.map(|message| message.data).unwrap_or_default();
     if first.len() as u64 != len {
@@ -127,7 +131,12 @@ async fn read(upstreams: &Upstreams, grant: Bytes, start: u64, len: u64) -> Resu
     // All in one message. The end of the stream is still waited for: a call that is dropped before its end is cancelled,
     // and a connection on which many are cancelled is taken for an attack.
     match stream.message().await? {
-        None => Ok(Body::from(first)),
+        None => {
+            if let Some(contents) = upstreams.contents() {
+                contents.put(version, &first);
+            }
+            Ok(Body::from(first))
+        }
         Some(_) => Err(wrong_length(0)),
     }
 }

@@ -76,7 +76,7 @@ impl Bench {
         let shutdown = Shutdown::new(Duration::from_secs(1));
         let lock = embedded::data_dir(&config, "test").unwrap();
         let services = embedded::start(&config, lock, &clock, &shutdown).await.unwrap();
-        let upstreams = Upstreams::new(services.connections.clone());
+        let upstreams = Upstreams::new(services.connections.clone(), services.remembered.clone());
         let gateway =
             Gateway::new(&config, upstreams, &services.delegation, clock, "http", &shutdown).unwrap();
         let router = router::router(Arc::new(gateway));

@@ -11,6 +11,7 @@ mod link;
 mod node;
 mod roots;
 mod space;
+mod validator;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use holdall_proto::metadata::v1::admin_service_server::AdminServiceServer;
 use holdall_proto::metadata::v1::buffer_service_server::BufferServiceServer;
 use holdall_proto::metadata::v1::change_service_server::ChangeServiceServer;
 use holdall_proto::metadata::v1::content_service_server::ContentServiceServer;
+use holdall_proto::metadata::v1::freshness_service_server::FreshnessServiceServer;
 use holdall_proto::metadata::v1::link_service_server::LinkServiceServer;
 use holdall_proto::metadata::v1::node_service_server::NodeServiceServer;
 use holdall_proto::metadata::v1::roots_service_server::RootsServiceServer;
@@ -51,6 +53,7 @@ pub const PUBLIC: &[&str] = &[
     "/holdall.metadata.v1.LinkService/OpenLink",
     "/holdall.metadata.v1.LinkService/DeleteByLink",
     "/holdall.metadata.v1.RootsService/",
+    "/holdall.metadata.v1.FreshnessService/",
     HEALTH,
     REFLECTION,
 ];
@@ -180,6 +183,7 @@ impl Rpc {
             .add_service(BufferServiceServer::new(self.clone()))
             .add_service(ChangeServiceServer::new(self.clone()))
             .add_service(RootsServiceServer::new(self.clone()))
+            .add_service(FreshnessServiceServer::new(self.clone()))
             .add_service(AdminServiceServer::new(self.clone()))
     }
 

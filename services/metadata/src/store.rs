@@ -26,6 +26,7 @@ mod purge;
 mod retention;
 mod roots;
 mod row;
+mod stride;
 mod sweep;
 mod trash;
 mod uploads;
@@ -50,6 +51,7 @@ pub use freshness::Moment;
 pub use links::{LinkFilter, LinkedNode};
 pub use lists::Named;
 pub use purge::Purge;
+use stride::Strides;
 
 /// The schema.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -127,6 +129,7 @@ pub struct Store {
     terms: Terms,
     homes: Cache<AccountId, Home>,
     freshness: Freshness,
+    strides: Strides,
     commits: Commits,
     feed_epoch: Arc<OnceCell<String>>,
 }
@@ -137,9 +140,10 @@ impl Store {
     pub fn new(db: Database, terms: Terms) -> Self {
         let freshness = match db.dialect() {
             Dialect::Sqlite => Freshness::watching(),
-            Dialect::Postgres => Freshness::unknown(),
+            Dialect::Postgres => Freshness::asking(db.clone()),
         };
         Self {
+            strides: Strides::new(&db),
             db,
             terms,
             homes: Cache::new(CACHED_HOMES),
@@ -149,11 +153,10 @@ impl Store {
         }
     }
 
-    /// The present moment of a space: as long as it is the same, what was read after it was asked for is still so. `None` when
-    /// that cannot be told.
-    #[must_use]
-    pub fn moment(&self, space: SpaceId) -> Option<Moment> {
-        self.freshness.moment(space)
+    /// The present moment of a space: as long as it is the same, what was read after it was asked for is still so. `None` while
+    /// the space is changing, and where there is none.
+    pub async fn moment(&self, space: SpaceId) -> Result<Option<Moment>> {
+        self.freshness.moment(space).await
     }
 
     /// The account's own space, made with its root folder when it is not there yet.
@@ -197,12 +200,13 @@ impl Store {
             Owner::System => self.terms.system_quota,
         };
         let mut tx = self.db.begin().await?;
-        let made = sql("INSERT INTO spaces (space_id, owner_id, root_id, quota_bytes, created_at)
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (owner_id) DO NOTHING")
+        let made = sql("INSERT INTO spaces (space_id, owner_id, root_id, quota_bytes, moment, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (owner_id) DO NOTHING")
         .bind(space.to_string())
         .bind(account.to_string())
         .bind(root.to_string())
         .bind(row::int(quota)?)
+        .bind(Moment::fresh().number())
         .bind(now)
         .execute(&mut tx)
         .await?;

@@ -26,6 +26,7 @@ pub mod status;
 pub mod telemetry;
 pub mod testing;
 pub mod tls;
+pub mod together;
 pub mod token;
 pub mod trace;
 pub mod upstream;

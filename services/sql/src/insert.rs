@@ -13,6 +13,9 @@ pub const MAX_PARAMETERS: usize = 32_766;
 /// Rows per statement at most: beyond this the gain is lost in the noise.
 const MAX_ROWS: usize = 256;
 
+/// So many rows go out with one statement, whatever their number: each statement is a way to the server and back.
+const MAX_EXACT: usize = 16;
+
 /// Inserts `rows` and returns how many rows it inserted or changed.
 ///
 /// The statement is `head VALUES ($1,$2,…),(…),… tail`, with as many values to a row as `N`:
@@ -26,7 +29,7 @@ const MAX_ROWS: usize = 256;
 /// # }
 /// ```
 ///
-/// The rows go out in powers of two, so that few different statements are prepared.
+/// Many rows go out in powers of two, so that few different statements are prepared.
 ///
 /// # Errors
 /// As [`Error`] tells.
@@ -45,11 +48,12 @@ pub async fn insert<const N: usize>(
     Ok(affected)
 }
 
-/// The largest power of two that is not above `rows`, [`MAX_ROWS`] and what the parameters allow; `None` for
-/// no rows.
+/// All rows when they are few; else the largest power of two that is not above `rows`, [`MAX_ROWS`] and what the
+/// parameters allow; `None` for no rows.
 fn batch(rows: usize, columns: usize) -> Option<usize> {
     let most = rows.min(MAX_ROWS).min(MAX_PARAMETERS / columns.max(1));
-    Some(1 << most.checked_ilog2()?)
+    let power = 1 << most.checked_ilog2()?;
+    Some(if most <= MAX_EXACT { most } else { power })
 }
 
 /// `($1,$2),($3,$4)`: placeholders for `rows` rows of `columns` values, numbered from `first`.
@@ -80,10 +84,12 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_powers_of_two_within_both_limits() {
+    fn few_rows_go_together_and_many_in_powers_of_two_within_both_limits() {
         assert_eq!(batch(0, 3), None);
         assert_eq!(batch(1, 3), Some(1));
-        assert_eq!(batch(7, 3), Some(4));
+        assert_eq!(batch(7, 3), Some(7));
+        assert_eq!(batch(16, 3), Some(16));
+        assert_eq!(batch(31, 3), Some(16));
         assert_eq!(batch(100_000, 3), Some(256));
         assert_eq!(batch(100_000, 200), Some(128));
         assert_eq!(batch(100_000, 40_000), None);

@@ -1,5 +1,7 @@
 //! Files that are there already: `rename_file`, `del_file`, `find_files_in_dirs`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use holdall_proto::metadata::v1::{ListChildrenRequest, Node, NodeKind, UpdateNodeRequest};
 
@@ -101,7 +103,7 @@ pub async fn children(
     let mut names = Vec::new();
     loop {
         let page = match nodes::children(&app.upstreams, user, request.clone()).await {
-            Ok(page) => page,
+            Ok(page) => Arc::unwrap_or_clone(page),
             Err(error) if is_nowhere(&error) => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         };

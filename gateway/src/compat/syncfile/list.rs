@@ -1,5 +1,7 @@
 //! `folder?op=list`: what is in a folder.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use holdall_proto::metadata::v1::{ListChildrenRequest, Node, NodeRef};
 use serde::Serialize;
@@ -58,7 +60,7 @@ impl Level {
         let folder = Some(self.folder.clone());
         let request =
             ListChildrenRequest { folder, page_size: PAGE, page_token, ..ListChildrenRequest::default() };
-        let page = nodes::children(&app.upstreams, caller, request).await?;
+        let page = Arc::unwrap_or_clone(nodes::children(&app.upstreams, caller, request).await?);
         self.children = page.children.into_iter();
         self.next = Some(page.next_page_token).filter(|token| !token.is_empty());
         Ok(())

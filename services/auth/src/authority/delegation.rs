@@ -101,6 +101,11 @@ impl Authority {
         Ok(acting)
     }
 
+    /// As [`Authority::reusable_for`].
+    pub fn acting_reusable_for(&self, acting: &Acting) -> i64 {
+        self.rest_of(acting.looked_at, &acting.token)
+    }
+
     async fn account_to_act_for(&self, whom: &ActFor, now: i64) -> Result<Account, Error> {
         let found: Option<StoredAccount> = match whom {
             ActFor::Username(None) => None,

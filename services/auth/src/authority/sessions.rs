@@ -6,7 +6,7 @@ use std::time::Duration;
 use holdall_sql::pages::page_size;
 use uuid::Uuid;
 
-use super::{Authority, Caller, FRESH, Signing};
+use super::{Authority, Caller, FRESH, REUSED_ABOVE, Signing};
 use crate::domain::{
     AccessToken, Account, Error, Handle, HandleForm, HandleHash, Kind, Lifetime, LoginKey, Password, Role,
     Rule, Session, SessionId, after, device_name,
@@ -227,6 +227,18 @@ impl Authority {
         let exchanged = Arc::new(Exchanged { session, token, account, looked_at: now, endings });
         self.exchanges.insert(hash, Arc::clone(&exchanged));
         Ok(exchanged)
+    }
+
+    /// For how long whoever asked may take an exchange again by itself, in microseconds, so that the end of its session is
+    /// noticed as soon as if it asked each time.
+    pub fn reusable_for(&self, exchanged: &Exchanged) -> i64 {
+        self.rest_of(exchanged.looked_at, &exchanged.token)
+    }
+
+    /// What is left of [`FRESH`], as long as the token can be handed out again.
+    pub(super) fn rest_of(&self, looked_at: i64, token: &AccessToken) -> i64 {
+        let now = self.clock.now();
+        (FRESH - (now - looked_at)).min(token.expires_at - now - REUSED_ABOVE).clamp(0, FRESH)
     }
 
     /// Replaces a handle, which stops working at once, by a new one of the same form; the lifetime of the session begins anew.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use holdall_proto::auth::v1::delegation_service_server::DelegationService;
 use holdall_proto::auth::v1::{ActForRequest, ActForResponse};
+use holdall_proto::span;
 use tonic::{Request, Response, Status};
 
 use crate::authority::Authority;
@@ -19,6 +20,7 @@ impl DelegationService for Delegation {
         self.0.check_delegation(&request.delegation)?;
         let acting = self.0.act_for(convert::act_for(request.account)?).await?;
         Ok(Response::new(ActForResponse {
+            reusable_for: span(self.0.acting_reusable_for(&acting)),
             access_token: Some(convert::access_token(&acting.token)),
             account: Some(convert::account(&acting.account)),
         }))

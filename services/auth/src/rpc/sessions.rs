@@ -8,6 +8,7 @@ use holdall_proto::auth::v1::{
     ListSessionsRequest, ListSessionsResponse, RevokeSessionRequest, RevokeSessionResponse,
     RotateSessionRequest, RotateSessionResponse,
 };
+use holdall_proto::span;
 use holdall_runtime::token::caller;
 use tonic::{Request, Response, Status};
 
@@ -52,6 +53,7 @@ impl SessionService for Sessions {
         let request = request.into_inner();
         let exchanged = self.0.exchange(&request.handle, request.extend).await?;
         Ok(Response::new(ExchangeSessionResponse {
+            reusable_for: span(self.0.reusable_for(&exchanged)),
             session: Some(convert::session(&exchanged.session)),
             access_token: Some(convert::access_token(&exchanged.token)),
             account: Some(convert::account(&exchanged.account)),

@@ -166,6 +166,7 @@ async fn a_disabled_account_may_not_be_used() {
     let auth = Auth::delegating().await;
     auth.register("alice").await;
     let acting = auth.act_for("alice").await;
+    assert_eq!(holdall_proto::span_us(acting.reusable_for.as_ref()), 5_000_000);
     auth.execute("UPDATE accounts SET state = 'disabled'").await;
     assert_eq!(
         refusal(auth.accounts().get_account(for_it(&acting, GetAccountRequest {})).await),

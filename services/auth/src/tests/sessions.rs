@@ -2,6 +2,7 @@ use holdall_proto::auth::v1::{
     GetAccountRequest, ListSessionsRequest, RevokeSessionRequest, RotateSessionRequest,
     RotateSessionResponse, SessionKind,
 };
+use holdall_proto::span_us;
 use holdall_runtime::status::retry_after;
 use tonic_types::StatusExt as _;
 
@@ -389,4 +390,24 @@ async fn cheaper_credentials_are_replaced_at_the_next_sign_in() {
     assert!(credential().await.contains("t=2"));
     auth.sign_in("alice", PASSWORD).await.unwrap();
     assert!(credential().await.contains("t=2"));
+}
+
+/// An answer that is taken again by itself, or from another replica, is never older than one that is asked for each time.
+#[tokio::test]
+async fn an_exchange_says_for_how_long_it_may_be_taken_again() {
+    let auth = Auth::start().await;
+    let alice = auth.person("alice").await;
+    let reusable = async || span_us(auth.exchange(&alice.handle).await.unwrap().reusable_for.as_ref());
+    assert_eq!(reusable().await, 5_000_000);
+    auth.clock.advance(seconds(3));
+    assert_eq!(reusable().await, 2_000_000);
+    auth.clock.advance(seconds(2));
+    assert_eq!(reusable().await, 5_000_000, "it was looked at again");
+    // In the last minute of a session its token lives no longer than that.
+    let end = since_start(&alice.session.unwrap().expires_at);
+    let lived = Duration::from_secs(5);
+    auth.clock.advance(Duration::from_micros(end.try_into().unwrap()) - lived - seconds(62));
+    assert_eq!(reusable().await, 2_000_000);
+    auth.clock.advance(seconds(2));
+    assert_eq!(reusable().await, 0);
 }

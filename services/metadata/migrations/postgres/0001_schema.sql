@@ -9,6 +9,8 @@ CREATE TABLE spaces (
     reserved_bytes  BIGINT NOT NULL DEFAULT 0 CHECK (reserved_bytes >= 0),
     -- Number of the latest change. The row is locked by every change of the space, so numbers follow commits.
     change_sequence BIGINT NOT NULL DEFAULT 0,
+    -- Another random number after each change that answers given before do not show.
+    moment          BIGINT NOT NULL,
     created_at      BIGINT NOT NULL
 );
 

@@ -9,6 +9,8 @@ CREATE TABLE spaces (
     reserved_bytes  INTEGER NOT NULL DEFAULT 0 CHECK (reserved_bytes >= 0),
     -- Number of the latest change. The row is locked by every change of the space, so numbers follow commits.
     change_sequence INTEGER NOT NULL DEFAULT 0,
+    -- Another random number after each change that answers given before do not show.
+    moment          INTEGER NOT NULL,
     created_at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

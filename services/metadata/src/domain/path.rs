@@ -9,7 +9,7 @@ pub const MAX_BYTES: usize = 4096;
 pub const MAX_DEPTH: usize = 64;
 
 /// Names from the root down; none is the root itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Path(Vec<Name>);
 
 impl Path {

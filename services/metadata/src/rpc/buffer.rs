@@ -61,7 +61,7 @@ impl BufferService for Rpc {
         let (home, now) = self.home(&request).await?;
         let request = request.into_inner();
         let load = async || self.entry(&home, &request, now).await;
-        let kept = self.0.entries.get(self.store(), &home, &request, now, load).await?;
+        let kept = self.0.entries.get(self.store(), &home, &request, now, load).await?.answer;
         Ok(Response::new(GetEntryResponse {
             read_grant: self.read_grant(kept.blob, now),
             entry: Some(kept.entry.clone()),

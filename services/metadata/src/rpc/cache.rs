@@ -1,8 +1,9 @@
 //! Answers that are given again as long as nothing has changed.
 //!
-//! An answer is kept with the moment of the space at which it was read, and given again only at that same moment, and before
-//! the time of anything in it is over. So it is never older than the latest change that anybody was told of. What a caller may
-//! do is part of what is kept: answers are kept by account, and opened links by their slug, which is all that a caller has.
+//! An answer is kept with a moment of the space from before it was read, and given again only while that is the present one, and
+//! before the time of anything in it is over. So it is never older than the latest change that anybody was told of, whoever made
+//! it. What a caller may do is part of what is kept: answers are kept by account, and opened links by their slug, which is all
+//! that a caller has.
 
 use std::sync::Arc;
 
@@ -26,6 +27,12 @@ pub(super) trait Keep {
 /// Kept answers to one kind of request.
 pub(super) struct Answers<A>(Cache<Key, (Moment, Arc<A>)>);
 
+/// An answer, and the moment for which it is right; `None` when that is not known.
+pub(super) struct Answer<A> {
+    pub(super) answer: Arc<A>,
+    pub(super) moment: Option<Moment>,
+}
+
 type Key = (AccountId, Vec<u8>);
 
 impl<A: Keep + Send + Sync + 'static> Answers<A> {
@@ -45,20 +52,21 @@ impl<A: Keep + Send + Sync + 'static> Answers<A> {
         request: &R,
         now: i64,
         load: impl AsyncFnOnce() -> Result<A, Status>,
-    ) -> Result<Arc<A>, Status> {
-        let Some(before) = store.moment(home.space) else { return load().await.map(Arc::new) };
+    ) -> Result<Answer<A>, Status> {
+        let Some(moment) = store.moment(home.space).await? else {
+            return Ok(Answer { answer: Arc::new(load().await?), moment: None });
+        };
         let key = (home.account, request.encode_to_vec());
         if let Some((at, answer)) = self.0.get(&key)
-            && at == before
+            && at == moment
             && now < answer.end()
         {
-            return Ok(answer);
+            return Ok(Answer { answer, moment: Some(moment) });
         }
         let answer = Arc::new(load().await?);
-        if store.moment(home.space) == Some(before) {
-            self.0.insert(key, (before, Arc::clone(&answer)));
-        }
-        Ok(answer)
+        // If the space changed meanwhile, this moment is over, and the answer is never given.
+        self.0.insert(key, (moment, Arc::clone(&answer)));
+        Ok(Answer { answer, moment: Some(moment) })
     }
 }
 
@@ -108,19 +116,20 @@ impl Openings {
     ) -> Result<Arc<Opening>, Status> {
         let key = (form, slug.as_str().to_owned());
         let kept = self.0.get(&key);
-        let before = kept.as_ref().and_then(|kept| store.moment(kept.opening.space));
+        let moment = match &kept {
+            Some(kept) => store.moment(kept.opening.space).await?,
+            None => None,
+        };
         if let Some(kept) = &kept
-            && before.is_some()
-            && kept.at == before
+            && moment.is_some()
+            && kept.at == moment
             && now < kept.opening.end
         {
             return Ok(Arc::clone(&kept.opening));
         }
         let opening = Arc::new(load().await?);
-        let after = store.moment(opening.space);
-        if after.is_some() && !opening.limited {
-            let same_space = kept.is_some_and(|kept| kept.opening.space == opening.space);
-            let at = after.filter(|_| same_space && before == after);
+        if !opening.limited {
+            let at = moment.filter(|_| kept.is_some_and(|kept| kept.opening.space == opening.space));
             self.0.insert(key, Kept { at, opening: Arc::clone(&opening) });
         }
         Ok(opening)

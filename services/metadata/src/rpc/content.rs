@@ -9,7 +9,8 @@ use holdall_proto::metadata::v1::{
 use holdall_proto::timestamp;
 use tonic::{Request, Response, Status};
 
-use super::{Content, Rpc, convert};
+use super::cache::{Answer, Keep};
+use super::{Content, Rpc, convert, validator};
 use crate::domain::error::Error;
 use crate::domain::id::{BlobId, UploadId, VersionId};
 use crate::domain::idempotency::Key;
@@ -111,11 +112,15 @@ impl ContentService for Rpc {
         let (home, now) = self.home(&request).await?;
         let request = request.into_inner();
         let load = async || self.content(&home, &request, now).await;
-        let content = self.0.contents.get(self.store(), &home, &request, now, load).await?;
+        let Answer { answer: content, moment } =
+            self.0.contents.get(self.store(), &home, &request, now, load).await?;
+        // Whoever gets it last still has time to read.
+        let lasts = content.end().saturating_sub(now).min(self.0.read_grant_lifetime / 2);
         Ok(Response::new(OpenContentResponse {
             read_grant: self.read_grant(content.blob, now),
             version: Some(content.version.clone()),
             node: Some(content.node.clone()),
+            reuse: moment.and_then(|moment| validator::reuse(&home, moment, lasts)),
         }))
     }
 }

@@ -12,7 +12,8 @@ use holdall_proto::metadata::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Rpc, convert, page_size};
+use super::cache::{Answer, Keep};
+use super::{Rpc, convert, page_size, validator};
 use crate::domain::idempotency::Key;
 use crate::domain::name::Name;
 use crate::domain::node::{ChildPosition, NewFolder, NodeUpdate, Sort};
@@ -38,6 +39,7 @@ impl Rpc {
         Ok(ListChildrenResponse {
             next_page_token: self.next_page(&scope, last)?,
             children: page.items.into_iter().map(convert::from_node).collect(),
+            reuse: None,
         })
     }
 
@@ -79,8 +81,10 @@ impl NodeService for Rpc {
         let (home, now) = self.home(&request).await?;
         let request = request.into_inner();
         let load = async || self.children(&home, &request, now).await;
-        let answer = self.0.children.get(self.store(), &home, &request, now, load).await?;
-        Ok(Response::new(Arc::unwrap_or_clone(answer)))
+        let Answer { answer, moment } = self.0.children.get(self.store(), &home, &request, now, load).await?;
+        let reuse =
+            moment.and_then(|moment| validator::reuse(&home, moment, answer.end().saturating_sub(now)));
+        Ok(Response::new(ListChildrenResponse { reuse, ..Arc::unwrap_or_clone(answer) }))
     }
 
     async fn find_by_name(
@@ -90,7 +94,7 @@ impl NodeService for Rpc {
         let (home, now) = self.home(&request).await?;
         let request = request.into_inner();
         let load = async || self.named(&home, &request, now).await;
-        let answer = self.0.named.get(self.store(), &home, &request, now, load).await?;
+        let Answer { answer, .. } = self.0.named.get(self.store(), &home, &request, now, load).await?;
         Ok(Response::new(Arc::unwrap_or_clone(answer)))
     }
 

@@ -9,6 +9,7 @@ mod malformed;
 mod named;
 mod policies;
 mod roots;
+mod validators;
 
 use std::time::Duration;
 

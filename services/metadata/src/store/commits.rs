@@ -207,6 +207,11 @@ impl Store {
         let mut reserved = work.reserved(commits.iter().map(|(commit, _)| commit.upload())).await?;
         let mut batch =
             Batch { files: files::Batch::default(), entries: entries::Batch::new(self.terms.buffer) };
+        let files = commits.iter().filter_map(|(commit, _)| match commit {
+            Commit::File(commit) => Some(&**commit),
+            Commit::Entry(_) => None,
+        });
+        batch.files.look_ahead(&mut work, files).await?;
         let mut results = Vec::with_capacity(commits.len());
         for (commit, now) in commits {
             work.now = *now;

@@ -17,6 +17,7 @@ mod policies;
 mod roots;
 mod trash;
 mod uploads;
+mod ways;
 
 use holdall_sql::testing::{self, TestDatabase};
 
@@ -41,6 +42,13 @@ const SECOND: i64 = 1_000_000;
 const QUOTA: u64 = 1_000_000;
 /// Uploads above this reserve room.
 const RESERVE_ABOVE: u64 = 1000;
+const TERMS: Terms = Terms {
+    default_quota: QUOTA,
+    system_quota: 2 * QUOTA,
+    upload_lifetime: 3600 * SECOND,
+    reserve_above: RESERVE_ABOVE,
+    buffer: Limits { time_to_live: 60 * SECOND, longest: 600 * SECOND, keep: 3 },
+};
 
 /// Runs each test on both engines.
 macro_rules! on_both {
@@ -78,14 +86,7 @@ impl World {
     }
 
     async fn on(db: TestDatabase) -> Self {
-        let terms = Terms {
-            default_quota: QUOTA,
-            system_quota: 2 * QUOTA,
-            upload_lifetime: 3600 * SECOND,
-            reserve_above: RESERVE_ABOVE,
-            buffer: Limits { time_to_live: 60 * SECOND, longest: 600 * SECOND, keep: 3 },
-        };
-        let store = Store::new(db.database().clone(), terms);
+        let store = Store::new(db.database().clone(), TERMS);
         let home = store.home(AccountId::new(NOW), Owner::Person, NOW).await.unwrap();
         Self { store, home, db }
     }

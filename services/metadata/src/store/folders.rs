@@ -40,7 +40,7 @@ impl Store {
                 return Err(Error::InvalidPath("must not be deeper than 64 names").into());
             }
             let from = parent.node.id;
-            let walked = walk(&mut work.tx, home, Action::UseFolder, from, &folder.names, now).await?;
+            let walked = walk(&mut work.tx, home, Action::UseFolder, from, &folder.names, None, now).await?;
             let missing = folder.names.get(walked.depth..).unwrap_or_default();
             let made = if missing.is_empty() {
                 if !folder.parents || walked.node.kind != Kind::Folder {

@@ -2,7 +2,7 @@
 
 use holdall_sql::{dynamic, sql};
 
-use super::lookup::{live, resolve};
+use super::lookup::live;
 use super::row::{self, node_text, version_text};
 use super::{Result, Store};
 use crate::domain::authorize::{Action, authorize};
@@ -103,7 +103,7 @@ impl Store {
 
     /// The caller's live folder that a reference names, for listing it.
     pub async fn folder(&self, home: &Home, reference: &NodeRef, now: i64) -> Result<Node> {
-        let node = resolve(&self.db, home, Action::UseFolder, reference, now).await?.node;
+        let node = self.look(home, Action::UseFolder, reference, now).await?;
         node.folder()?;
         Ok(node)
     }

@@ -1,11 +1,9 @@
 //! Finding nodes: by id, with what is above them, and by path, from the root down.
 
-use std::fmt::Write as _;
-use std::sync::LazyLock;
-
 use holdall_sql::{On, sql};
 
 use super::row::{self, node_text};
+use super::stride::{STRIDE, Walked, stride};
 use super::{Result, Store};
 use crate::domain::authorize::{Action, authorize};
 use crate::domain::error::Error;
@@ -27,20 +25,6 @@ pub(super) struct Found {
     pub(super) below: bool,
     /// The policy of the folder it is in.
     pub(super) folder: Policy,
-}
-
-/// The end of a walk along names.
-pub(super) struct Walked {
-    /// The last node that is there.
-    pub(super) node: Node,
-    /// How many of the names led to it.
-    pub(super) depth: usize,
-    /// Bytes of room in its space.
-    pub(super) room: u64,
-    /// The policy of the folder it is in, when a name led to it.
-    pub(super) folder: Policy,
-    /// A file whose time is over, which still has the next name.
-    pub(super) expired: Option<NodeId>,
 }
 
 /// Finds a node whoever's it is, live or not, and tells whether it lies at or below `above`.
@@ -115,17 +99,22 @@ pub(super) async fn live_and_below<'a>(
     if found.in_trash || found.node.is_expired(now) { Err(Error::NotFound.into()) } else { Ok(found) }
 }
 
-/// Follows `names` from the live folder `from` as far as there are live nodes. A file whose time is over is not there.
+/// Follows `names` from the live folder `from` as far as there are live nodes. A file whose time is over is not there. `ahead` is
+/// the first [`stride`] of it, when that was taken already.
 pub(super) async fn walk<'a>(
     on: impl Into<On<'a>>,
     home: &Home,
     action: Action,
     from: NodeId,
     names: &[Name],
+    ahead: Option<Walked>,
     now: i64,
 ) -> Result<Walked> {
     let mut on = on.into();
-    let mut walked = stride(again(&mut on), from, names.get(..STRIDE).unwrap_or(names)).await?;
+    let mut walked = match ahead {
+        Some(walked) => walked,
+        None => stride(again(&mut on), from, names.get(..STRIDE).unwrap_or(names)).await?,
+    };
     while walked.depth < names.len() && walked.depth % STRIDE == 0 && walked.depth > 0 {
         let rest = names.get(walked.depth..).unwrap_or_default();
         let next = stride(again(&mut on), walked.node.id, rest.get(..STRIDE).unwrap_or(rest)).await?;
@@ -151,66 +140,6 @@ pub(super) fn again<'a>(on: &'a mut On<'_>) -> On<'a> {
     }
 }
 
-/// Most names that one statement follows: SQLite joins at most 64 tables.
-const STRIDE: usize = 24;
-
-/// The statements that follow 0, 1, 2, … names. A chain of outer joins, each on the index of names, is several times as fast
-/// as a recursive query.
-static STRIDES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    (0..=STRIDE)
-        .map(|names| {
-            let mut joins = String::new();
-            let mut found = String::new();
-            let mut depth = String::new();
-            let mut policy = String::new();
-            for at in (1..=names).rev() {
-                // Writing to a string does not fail.
-                let _ = write!(found, "n{at}.node_id, ");
-                let _ = write!(depth, "WHEN n{at}.node_id IS NOT NULL THEN {at} ");
-                let _ = write!(policy, "WHEN n{at}.node_id IS NOT NULL THEN n{}.policy ", at - 1);
-            }
-            for at in 1..=names {
-                let _ = write!(
-                    joins,
-                    "LEFT JOIN nodes n{at} ON n{at}.parent_id = n{}.node_id AND n{at}.name = ${} AND n{at}.trashed_at IS NULL ",
-                    at - 1,
-                    at + 1
-                );
-            }
-            format!(
-                "SELECT {}, CAST(CASE {depth}WHEN n0.node_id IS NOT NULL THEN 0 END AS BIGINT),
-                    s.quota_bytes - s.used_bytes - s.reserved_bytes,
-                    CASE {policy}WHEN n0.node_id IS NULL THEN n0.policy END
-                 FROM nodes n0 {joins}
-                 JOIN nodes n ON n.node_id = COALESCE({found}n0.node_id, NULL)
-                 JOIN spaces s ON s.space_id = n.space_id
-                 LEFT JOIN versions v ON v.version_id = n.version_id
-                 WHERE n0.node_id = $1",
-                node_text!()
-            )
-        })
-        .collect()
-});
-
-/// [`walk`] along at most [`STRIDE`] names.
-async fn stride(on: On<'_>, from: NodeId, names: &[Name]) -> Result<Walked> {
-    let text = STRIDES.get(names.len()).ok_or(Error::InvalidPath("is too deep"))?;
-    let row = sql(text)
-        .bind(from.to_string())
-        .bind_all(names.iter().map(Name::as_str))
-        .fetch_optional(on)
-        .await?
-        .ok_or(Error::NotFound)?;
-    Ok(Walked {
-        node: row::node(&row.get::<String>(0)?)?,
-        depth: usize::try_from(row::count(&row, 1)?).unwrap_or(usize::MAX),
-        // A lowered quota leaves less than nothing.
-        room: u64::try_from(row.get::<i64>(2)?).unwrap_or_default(),
-        folder: row::policy(&row.get::<Option<String>>(3)?.unwrap_or_default())?,
-        expired: None,
-    })
-}
-
 /// The caller's live node that a reference names.
 pub(super) async fn resolve<'a>(
     on: impl Into<On<'a>>,
@@ -219,11 +148,23 @@ pub(super) async fn resolve<'a>(
     reference: &NodeRef,
     now: i64,
 ) -> Result<Found> {
+    resolve_ahead(on, home, action, reference, None, now).await
+}
+
+/// As [`resolve`]; `ahead` as in [`walk`] from the root.
+async fn resolve_ahead<'a>(
+    on: impl Into<On<'a>>,
+    home: &Home,
+    action: Action,
+    reference: &NodeRef,
+    ahead: Option<Walked>,
+    now: i64,
+) -> Result<Found> {
     match reference {
         NodeRef::Id(id) => live(on, home, action, *id, now).await,
         NodeRef::Path(path) => {
             let names = path.names();
-            let walked = walk(on, home, action, home.root, names, now).await?;
+            let walked = walk(on, home, action, home.root, names, ahead, now).await?;
             if walked.depth < names.len() {
                 return Err(Error::NotFound.into());
             }
@@ -236,7 +177,22 @@ pub(super) async fn resolve<'a>(
 impl Store {
     /// The caller's live node that a reference names.
     pub async fn node(&self, home: &Home, reference: &NodeRef, now: i64) -> Result<Node> {
-        Ok(resolve(&self.db, home, Action::See, reference, now).await?.node)
+        self.look(home, Action::See, reference, now).await
+    }
+
+    /// The caller's live node that a reference names, looked up together with what others look up.
+    pub(super) async fn look(
+        &self,
+        home: &Home,
+        action: Action,
+        reference: &NodeRef,
+        now: i64,
+    ) -> Result<Node> {
+        let ahead = match reference {
+            NodeRef::Id(_) => None,
+            NodeRef::Path(path) => self.strides.from(home.root, path.names()).await?,
+        };
+        Ok(resolve_ahead(&self.db, home, action, reference, ahead, now).await?.node)
     }
 
     /// The file that a reference names, and its current version or the one asked for.
@@ -247,7 +203,7 @@ impl Store {
         version: Option<VersionId>,
         now: i64,
     ) -> Result<(Node, Version)> {
-        let node = resolve(&self.db, home, Action::ReadContent, reference, now).await?.node;
+        let node = self.look(home, Action::ReadContent, reference, now).await?;
         let current = node.content()?;
         let version = match version {
             Some(id) if id != current.id => self.earlier_version(home, &node, id).await?,

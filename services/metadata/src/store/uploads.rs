@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use holdall_sql::{On, dynamic, retry, sql};
 
-use super::lookup::{Walked, again, live, walk};
+use super::lookup::{again, live, walk};
 use super::row::list;
+use super::stride::Walked;
 use super::work::Work;
 use super::{Result, Store, row};
 use crate::domain::authorize::Action;
@@ -41,12 +42,13 @@ impl Slot<'_> {
     }
 }
 
-/// Finds the place that a target names, and the room in the space when that was at hand.
+/// Finds the place that a target names, and the room in the space when that was at hand. `ahead` as in [`walk`] along a path.
 pub(super) async fn find<'a, 't>(
     on: impl Into<On<'a>>,
     home: &Home,
     target: &'t Target,
     keep_both: bool,
+    ahead: Option<Walked>,
     now: i64,
 ) -> Result<(Slot<'t>, Option<u64>)> {
     let mut on = on.into();
@@ -66,7 +68,7 @@ pub(super) async fn find<'a, 't>(
     if above + names.len() > MAX_DEPTH {
         return Err(Error::InvalidPath("must not be deeper than 64 names").into());
     }
-    let walked = walk(on, home, Action::WriteContent, from, names, now).await?;
+    let walked = walk(on, home, Action::WriteContent, from, names, ahead, now).await?;
     let missing = names.get(walked.depth..).unwrap_or_default();
     let Walked { node, folder, room, expired, .. } = walked;
     let slot = match (missing, names.last(), node.parent) {
@@ -94,7 +96,11 @@ impl Store {
         precondition: &Precondition,
         now: i64,
     ) -> Result<Begun> {
-        let (slot, room) = find(&self.db, home, target, keep_both, now).await?;
+        let ahead = match target {
+            Target::Path(path) => self.strides.from(home.root, path.names()).await?,
+            Target::Node(_) | Target::Child { .. } => None,
+        };
+        let (slot, room) = find(&self.db, home, target, keep_both, ahead, now).await?;
         slot.check(precondition)?;
         self.admit(home, size, room, now).await
     }

@@ -3,7 +3,7 @@
 use holdall_sql::{Dialect, Transaction, insert, sql};
 use tracing::Instrument;
 
-use super::freshness::Freshness;
+use super::freshness::{Freshness, Moment};
 use super::{Result, Store, row};
 use crate::domain::change::{Change, ChangeKind};
 use crate::domain::id::{NodeId, VersionId};
@@ -177,12 +177,14 @@ impl Work {
             "",
         )
         .await?;
-        if self.space != self.before {
-            sql("UPDATE spaces SET used_bytes = $2, reserved_bytes = $3, change_sequence = $4 WHERE space_id = $1")
+        if self.space != self.before || !quiet {
+            sql("UPDATE spaces SET used_bytes = $2, reserved_bytes = $3, change_sequence = $4, moment = COALESCE($5, moment)
+                 WHERE space_id = $1")
                 .bind(self.space.id.to_string())
                 .bind(row::int(self.space.used)?)
                 .bind(row::int(self.space.reserved)?)
                 .bind(row::int(self.space.change_sequence)?)
+                .bind((!quiet).then(|| Moment::fresh().number()))
                 .execute(&mut self.tx)
                 .await?;
         }

@@ -57,6 +57,11 @@ async fn no_method_works_without_a_token() {
             assert_eq!((code, reason.as_deref()), expected, "{method}");
             continue;
         }
+        if method.starts_with("/holdall.metadata.v1.FreshnessService/") {
+            // About no validators there is nothing to say.
+            assert_eq!((code, reason), (Code::Ok, None), "{method}");
+            continue;
+        }
         assert_eq!((code, reason.as_deref()), (Code::Unauthenticated, Some("TOKEN_MISSING")), "{method}");
         for token in ["Bearer ", "Bearer x.y.z", "Basic YTpi"] {
             let (code, reason) = call(&world, method, Some(token)).await;

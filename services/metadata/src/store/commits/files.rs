@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use super::super::answers::Answers;
+use super::super::stride::{STRIDE, Walked, Way, strides};
 use super::super::uploads::{Slot, find};
 use super::super::work::Work;
 use super::super::{Result, folders};
@@ -14,6 +15,7 @@ use crate::domain::id::{NodeId, UploadId, VersionId};
 use crate::domain::idempotency::{Fingerprint, Key};
 use crate::domain::link::{Link, NewLink};
 use crate::domain::node::{Kind, Node, Target};
+use crate::domain::path::Path;
 use crate::domain::policy::Policy;
 use crate::domain::upload::{Commit, Committed};
 use crate::domain::version::Version;
@@ -47,9 +49,32 @@ pub(super) struct Batch {
     changed: HashSet<NodeId>,
     /// Uploads whose reservation ends.
     released: Vec<UploadId>,
+    /// Where paths led before anything was written.
+    ahead: HashMap<Path, Walked>,
 }
 
 impl Batch {
+    /// Finds out where the paths of commits lead, with few statements.
+    pub(super) async fn look_ahead(
+        &mut self,
+        work: &mut Work,
+        commits: impl Iterator<Item = &Commit>,
+    ) -> Result<()> {
+        let paths = commits.filter_map(|commit| match &commit.target {
+            Target::Path(path) if path.names().len() <= STRIDE => Some(path),
+            _ => None,
+        });
+        let paths: Vec<&Path> = paths.collect();
+        // For one alone nothing is gained.
+        if paths.len() > 1 {
+            let ways: Vec<Way> = paths.iter().map(|path| (work.home.root, path.names().to_vec())).collect();
+            let walked = strides(&mut work.tx, &ways).await?;
+            let known = paths.into_iter().zip(walked);
+            self.ahead.extend(known.filter_map(|(path, walked)| Some((path.clone(), walked?))));
+        }
+        Ok(())
+    }
+
     /// Decides on a commit. After a refusal nothing of it is left. `held` is what its upload has reserved.
     pub(super) async fn add(
         &mut self,
@@ -64,16 +89,20 @@ impl Batch {
             return Ok(made);
         }
         let home = work.home;
-        let look = async |work: &mut Work| {
+        let look = async |work: &mut Work, ahead| {
             let now = work.now;
             Ok::<_, super::super::Error>(
-                find(&mut work.tx, &home, &commit.target, commit.keep_both, now).await?.0,
+                find(&mut work.tx, &home, &commit.target, commit.keep_both, ahead, now).await?.0,
             )
         };
-        let mut slot = look(work).await?;
+        let ahead = match &commit.target {
+            Target::Path(path) => self.ahead.remove(path),
+            Target::Node(_) | Target::Child { .. } => None,
+        };
+        let mut slot = look(work, ahead).await?;
         if self.touches(&slot) {
             self.write(work).await?;
-            slot = look(work).await?;
+            slot = look(work, None).await?;
         }
         slot.check(&commit.precondition)?;
         if let Some(link) = &commit.link {
