@@ -87,6 +87,10 @@ pub enum Error {
     /// The settings make no sense; the text says why.
     #[error("{0}")]
     Settings(String),
+    /// What the server proved of itself is not what the URL asks for, or the files for that cannot be used. Only when a
+    /// database is opened.
+    #[error("the connection to the database cannot be trusted: {0}")]
+    Untrusted(#[source] Source),
     /// The database's file could not be made or protected.
     #[error("the database's file could not be prepared")]
     File(#[source] std::io::Error),
@@ -114,6 +118,18 @@ impl Error {
             Self::Busy(Source(sqlx::Error::Io(error))) => error.kind() == std::io::ErrorKind::TimedOut,
             Self::Busy(Source(sqlx::Error::PoolTimedOut)) => true,
             _ => false,
+        }
+    }
+
+    /// An error of the first connection, which shows what no waiting mends.
+    pub(crate) fn connecting(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Self::Untrusted(Source(error)),
+            // A certificate that was refused.
+            sqlx::Error::Io(inner) if inner.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Untrusted(Source(error))
+            }
+            _ => Self::statement(error),
         }
     }
 

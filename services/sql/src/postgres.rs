@@ -133,7 +133,7 @@ async fn connect(options: &PgConnectOptions, wait: Duration) -> Result<PgConnect
         let connected = tokio::time::timeout(LIMITS.wait, options.connect())
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            .map_err(Error::statement);
+            .map_err(Error::connecting);
         match connected {
             Err(Error::Busy(error)) if asked.elapsed() < wait => {
                 let (host, port) = (options.get_host(), options.get_port());
