@@ -230,6 +230,10 @@ def configurations(rendering, binaries):
         path = pathlib.Path(container["args"][container["args"].index("--config") + 1])
         text = maps[volumes[mounts[str(path.parent)]]["configMap"]["name"]][path.name]
         migrates = "migrate" in container["args"]
+        component = entry["metadata"]["labels"][COMPONENT]
+        if rendering.values["tls"]["enabled"] and component in DATABASES and not rendering.single:
+            known = set(re.findall(r'^server\.tls\.client_calls\."\S+-(\w+)\.\S+\.svc" = ', text, re.MULTILINE))
+            expect(known == {caller for caller, callee in CALLS if callee == component}, where, f"lets {known} call it")
         named = set(re.findall(r'"(/etc/holdall/[^"]*)"', text))
         if not migrates:
             lost = {file for file in named if not {file, os.path.dirname(file)} & mounts.keys()}

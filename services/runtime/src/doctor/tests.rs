@@ -97,7 +97,7 @@ fn certificate(dir: &Path) -> TlsConfig {
     fs::write(&cert_file, pem("CERTIFICATE", certificate.der())).unwrap();
     fs::write(&key_file, pem("PRIVATE KEY", &key.serialize_der())).unwrap();
     fs::set_permissions(&key_file, Permissions::from_mode(0o600)).unwrap();
-    TlsConfig { cert_file, key_file, client_ca_file: None, client_names: Vec::new() }
+    TlsConfig { cert_file, key_file, client_ca_file: None, client_names: Vec::new(), client_calls: None }
 }
 
 #[test]
