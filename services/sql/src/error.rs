@@ -121,16 +121,16 @@ impl Error {
         }
     }
 
-    /// An error of the first connection, which shows what no waiting mends.
-    pub(crate) fn connecting(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Self::Untrusted(Source(error)),
-            // A certificate that was refused.
-            sqlx::Error::Io(inner) if inner.kind() == std::io::ErrorKind::InvalidData => {
-                Self::Untrusted(Source(error))
-            }
-            _ => Self::statement(error),
-        }
+    /// An error of the first connection, over TCP or not, which shows what no waiting mends.
+    pub(crate) fn connecting(error: sqlx::Error, over_tcp: bool) -> Self {
+        use std::io::ErrorKind::{InvalidData, NotFound};
+        let is_lasting = match &error {
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => true,
+            // A certificate that was refused; a file for TLS that is not there. A socket may come yet.
+            sqlx::Error::Io(inner) => inner.kind() == InvalidData || (over_tcp && inner.kind() == NotFound),
+            _ => false,
+        };
+        if is_lasting { Self::Untrusted(Source(error)) } else { Self::statement(error) }
     }
 
     /// An error before anything could have been committed.
