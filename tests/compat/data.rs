@@ -30,6 +30,8 @@ pub struct Case {
     pub name: String,
     pub server: Option<String>,
     #[serde(default)]
+    pub first_gateway: bool,
+    #[serde(default)]
     pub set: BTreeMap<String, Value>,
     #[serde(default)]
     pub each: Vec<BTreeMap<String, Value>>,

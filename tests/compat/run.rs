@@ -13,7 +13,7 @@ use crate::{
     servers,
     setup::SERVICE_TOKEN,
     template::Variables,
-    wire::{Jar, Request, show},
+    wire::{Jar, Request, To, show},
 };
 
 /// Cases that run at once.
@@ -63,6 +63,7 @@ fn with(row: &Variables) -> String {
 /// A case on its way.
 struct Run<'a> {
     server: &'a Server,
+    to: To,
     variables: Variables,
     jars: BTreeMap<String, Jar>,
 }
@@ -86,7 +87,8 @@ impl<'a> Run<'a> {
             given.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
         variables.extend(case.set.clone());
         variables.extend(row);
-        Self { server, variables, jars: BTreeMap::new() }
+        let to = if case.first_gateway { To::First } else { To::Next };
+        Self { server, to, variables, jars: BTreeMap::new() }
     }
 
     async fn steps(mut self, file: &File, case: &Case) -> Result<(), String> {
@@ -108,7 +110,7 @@ impl<'a> Run<'a> {
         let answer = if step.eventually {
             let mut last = String::new();
             let waited = eventually("the answer is as expected", async || {
-                let answer = request.send(&self.server.api()).await?;
+                let answer = request.send(&self.server.api(), self.to).await?;
                 let good =
                     check::wrongs(step, &answer, &self.variables).is_ok_and(|wrongs| wrongs.is_empty());
                 if !good {
@@ -119,7 +121,7 @@ impl<'a> Run<'a> {
             let waited = AssertUnwindSafe(waited).catch_unwind().await;
             waited.map_err(|_| format!("it never was as expected; the last answer:\n\n{last}"))?
         } else {
-            let answer = request.send(&self.server.api()).await;
+            let answer = request.send(&self.server.api(), self.to).await;
             answer.ok_or_else(|| format!("there is no answer to\n\n{}", request.show()))?
         };
         let wrongs = check::wrongs(step, &answer, &self.variables);
