@@ -111,6 +111,7 @@ pub async fn build(config: Config, clock: Clock, shutdown: &Shutdown) -> Result<
     let keys = Arc::new(keys);
     let delegations =
         Delegations::load(&config.delegation.key_files).map_err(|error| StartError::Config(error.into()))?;
+    let shared_keys = [("delegation", delegations.ids())];
     let store = Store::open(&config.database).await.map_err(database_error)?;
     let hasher = Hasher::new(&config.password.cost()).map_err(|error| StartError::Config(error.into()))?;
     let authority = Authority::new(
@@ -129,7 +130,7 @@ pub async fn build(config: Config, clock: Clock, shutdown: &Shutdown) -> Result<
     jobs::start(&authority, &keys, &clock, shutdown);
 
     let verifier = Verifier::new(ISSUER, AUDIENCE, own_keys(&keys, &clock), clock.clone());
-    let routes = health::add_health(routes(authority, keys, clock), shutdown);
+    let routes = health::add_health(routes(authority, keys, clock), shutdown, &shared_keys);
     let routes = health::add_reflection(routes, FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
     Ok(Service { routes: layers::wrap(routes, Admission::new(verifier, PUBLIC)), store })
 }

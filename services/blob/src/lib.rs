@@ -158,7 +158,7 @@ pub async fn build(
     let board = Board::default();
     let admin = AdminRpc::new(board.clone(), keys.clone(), clock.clone());
     let routes = Routes::new(rpc.into_service()).add_service(admin.into_service());
-    let routes = health::add_health(routes, shutdown);
+    let routes = health::add_health(routes, shutdown, &[("grants", keys.ids())]);
     let routes =
         health::add_reflection(routes, holdall_proto::FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
     let sweeping = sweep::start(&store, clock.clone());

@@ -122,8 +122,9 @@ pub async fn build(config: &Config, data_dir: &Path, deps: Deps) -> Result<Servi
     sweeper::spawn(store.clone(), deps.clock.clone(), &deps.shutdown, micros(config.trash.keep));
 
     let verifier = Verifier::new(ISSUER, AUDIENCE, auth_keys(deps.auth), deps.clock.clone());
+    let shared_keys = [("grants", keys.ids())];
     let rpc = Rpc::new(store.clone(), deps.clock, keys, pager, micros(config.grants.read_lifetime));
-    let routes = health::add_health(rpc.routes(), &deps.shutdown);
+    let routes = health::add_health(rpc.routes(), &deps.shutdown, &shared_keys);
     let routes =
         health::add_reflection(routes, holdall_proto::FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
     let routes = layers::wrap(routes, Admission::new(verifier, rpc::PUBLIC));

@@ -59,7 +59,7 @@ async fn serve(process: Process<Config>) -> Result<(), StartError> {
     let listener = run::bind(process.config.server.listen).await?;
 
     let verifier = Verifier::new("nobody", "nobody", key_source(async || Ok(Vec::new())), Clock::System);
-    let routes = health::add_health(Routes::default(), &process.shutdown);
+    let routes = health::add_health(Routes::default(), &process.shutdown, &[]);
     let routes = layers::wrap(routes, Admission::new(verifier, &[HEALTH]));
 
     process.announce(&server, &listener);

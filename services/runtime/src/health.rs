@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -17,13 +18,34 @@ use crate::shutdown::Shutdown;
 /// Of the whole server, which is the empty service name, it says SERVING until `shutdown` begins, and NOT_SERVING from then
 /// on: new calls are answered all the same for as long as they can come in. Whoever watches is told, and the watch ends when
 /// connections do.
+///
+/// `keys` are ids of keys that this service shares with others, by what they are for, the one that is used first. Answers carry
+/// them, so that `doctor` finds services that do not hold the same.
 #[must_use]
-pub fn add_health(routes: Routes, shutdown: &Shutdown) -> Routes {
-    routes.add_service(HealthServer::new(Reports { shutdown: shutdown.clone() }))
+pub fn add_health(routes: Routes, shutdown: &Shutdown, keys: &[(&str, Vec<String>)]) -> Routes {
+    let keys: Vec<String> = keys.iter().map(|(of, ids)| format!("{of}={}", ids.join("+"))).collect();
+    // Ids are hexadecimal.
+    let keys = keys.join(" ").parse().ok();
+    routes.add_service(HealthServer::new(Reports { shutdown: shutdown.clone(), keys }))
+}
+
+/// In answers of the health service: `KIND=ID+ID KIND=ID`.
+const KEY_IDS: &str = "holdall-key-ids";
+
+/// The ids in an answer of a service's health, by what the keys are for.
+pub(crate) fn key_ids<T>(answer: &Response<T>) -> Vec<(String, Vec<String>)> {
+    let text = answer.metadata().get(KEY_IDS).and_then(|ids| ids.to_str().ok()).unwrap_or_default();
+    let kinds = text.split_ascii_whitespace().filter_map(|kind| kind.split_once('='));
+    kinds
+        .map(|(of, ids)| {
+            (of.to_owned(), ids.split('+').filter(|id| !id.is_empty()).map(str::to_owned).collect())
+        })
+        .collect()
 }
 
 struct Reports {
     shutdown: Shutdown,
+    keys: Option<MetadataValue<Ascii>>,
 }
 
 /// How far a watch has come.
@@ -49,7 +71,12 @@ impl Health for Reports {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         is_known(request.get_ref())?;
         let ends = self.shutdown.has_begun();
-        Ok(Response::new(report(if ends { ServingStatus::NotServing } else { ServingStatus::Serving })))
+        let status = if ends { ServingStatus::NotServing } else { ServingStatus::Serving };
+        let mut answer = Response::new(report(status));
+        if let Some(keys) = &self.keys {
+            answer.metadata_mut().insert(KEY_IDS, keys.clone());
+        }
+        Ok(answer)
     }
 
     type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;

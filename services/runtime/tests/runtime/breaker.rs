@@ -27,7 +27,7 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 
 async fn serve(addr: SocketAddr) -> (SocketAddr, Shutdown) {
     let shutdown = Shutdown::new(Duration::ZERO);
-    let routes = health::add_health(Routes::default(), &shutdown);
+    let routes = health::add_health(Routes::default(), &shutdown, &[]);
     let listener = BoundListener::bind(addr).await.unwrap();
     let (addr, stop) = (listener.local_addr(), shutdown.clone());
     let server = Server::new(Profile::Grpc, &ServerConfig::default()).unwrap();

@@ -159,7 +159,7 @@ pub async fn shapes(timeout: Option<Duration>) -> [Shape; 2] {
         Verifier::new("auth", "holdall", keys, Clock::System)
     };
     let routes = |probe: &Probe| {
-        let routes = health::add_health(Routes::new(probe.clone()), &Shutdown::new(Duration::ZERO));
+        let routes = health::add_health(Routes::new(probe.clone()), &Shutdown::new(Duration::ZERO), &[]);
         layers::wrap(routes, Admission::new(verifier(), &["/test.Probe/Public", HEALTH]))
     };
 

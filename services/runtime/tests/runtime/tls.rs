@@ -87,7 +87,7 @@ async fn start_for(
     let server = Server::new(profile, &config).unwrap();
     assert_eq!(server.scheme(), "https");
     let shutdown = Shutdown::new(AMPLE);
-    let routes = health::add_health(Routes::default(), &shutdown);
+    let routes = health::add_health(Routes::default(), &shutdown, &[]);
     let no_keys = key_source(async || Ok(Vec::new()));
     let admission =
         Admission::new(Verifier::new("", "", no_keys, Clock::System), &[HEALTH, "/a.B/", "/c.D/"]);
