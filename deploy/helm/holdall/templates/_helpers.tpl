@@ -166,6 +166,7 @@ blob.s3.secret_key_file: /etc/holdall/s3/{{ .Values.secrets.s3.secretKey }}
 {{- with $root.Values.telemetry.otlpEndpoint }}
 {{- $_ := set $keys "telemetry.otlp_endpoint" . }}
 {{- end }}
+{{- $_ := set $keys "shutdown.drain" (printf "%vs" $root.Values.shutdown.drainSeconds) }}
 {{- $_ := set $keys "shutdown.timeout" (printf "%vs" $root.Values.shutdown.timeoutSeconds) }}
 {{- range $key, $value := (get $root.Values .name).config }}
 {{- $_ := set $keys $key $value }}
