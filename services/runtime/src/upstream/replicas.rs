@@ -24,7 +24,8 @@ use crate::tls;
 const REFRESH: Duration = Duration::from_secs(5);
 /// A name is not looked up more often, whatever happens.
 const REST: Duration = Duration::from_millis(200);
-/// How long a replica is left alone after the first failure; twice as long after each further one.
+/// How long a replica is left alone after the second failure; twice as long after each further one. After the first it is
+/// asked at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a replica that is out of reach may take to say how it is.
@@ -33,8 +34,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
 /// A replica of which we knew so soon that it cannot be reached may be tried by a caller.
 const QUICK: Duration = Duration::from_millis(50);
-/// How long other callers wait for the one that tries.
-const TRIAL: Duration = Duration::from_millis(50);
+/// How long a caller waits, when no replica is in reach, for one to come: a connection that broke is made anew in that time.
+const NEWS: Duration = Duration::from_millis(75);
 /// Calls without an answer, in a row, after which a replica counts as out of reach.
 const MAX_SILENT: usize = 3;
 
@@ -133,19 +134,18 @@ impl Replicas {
     }
 
     /// The one to call next: of two at random that are in reach, the one with fewer calls under way, and not `avoid` if there
-    /// is another. When none is in reach, one that may be tried; as long as somebody else tries, that is waited for, but not
-    /// for long.
+    /// is another. When none is in reach, one that may be tried; else whoever is finding out is waited for, but not for long.
     ///
     /// Waits for the first look-up.
     pub(super) async fn choose(&self, avoid: Option<&Arc<Replica>>) -> Result<Choice, Nobody> {
         let mut found = self.0.found.subscribe();
         // The sender lives as long as this.
         let _ = tokio::time::timeout(CONNECT_TIMEOUT, found.wait_for(|found| *found)).await;
-        let until = tokio::time::Instant::now() + TRIAL;
+        let until = tokio::time::Instant::now() + NEWS;
         loop {
             let news = self.0.news.notified();
             match self.choose_now(avoid) {
-                Ok(choice) => return choice.ok_or(Nobody::InReach),
+                Ok(choice) => return Ok(choice),
                 Err(nobody) => {
                     if tokio::time::timeout_at(until, news).await.is_err() {
                         return Err(nobody);
@@ -155,8 +155,7 @@ impl Replicas {
         }
     }
 
-    /// `Ok(None)` when there is nothing to wait for either.
-    fn choose_now(&self, avoid: Option<&Arc<Replica>>) -> Result<Option<Choice>, Nobody> {
+    fn choose_now(&self, avoid: Option<&Arc<Replica>>) -> Result<Choice, Nobody> {
         let all = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
         if all.is_empty() {
             return Err(Nobody::Known);
@@ -173,19 +172,17 @@ impl Replicas {
         if let Some(choice) = pick(all.iter().filter(other).filter(in_reach).collect())
             .or_else(|| pick(all.iter().filter(in_reach).collect()))
         {
-            return Ok(Some(choice));
+            return Ok(choice);
         }
-        let mut is_tried = false;
         for replica in all.iter().filter(other).chain(avoid) {
             let mut trouble = replica.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            is_tried |= trouble.is_tried;
             if trouble.is_quick && !trouble.is_tried {
                 trouble.is_tried = true;
                 let trial = Trial { shared: Arc::clone(&self.0), replica: Arc::clone(replica) };
-                return Ok(Some(Choice { replica: Arc::clone(replica), _trial: Some(trial) }));
+                return Ok(Choice { replica: Arc::clone(replica), _trial: Some(trial) });
             }
         }
-        if is_tried { Err(Nobody::InReach) } else { Ok(None) }
+        Err(Nobody::InReach)
     }
 
     /// Notes that no connection to it could be made, or that it broke, `after` so much time: it is left alone until it can be
@@ -330,7 +327,10 @@ impl Shared {
             if std::mem::replace(&mut trouble.is_out, true) {
                 return;
             }
-            LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(trouble.failures.saturating_sub(1).min(10)))
+            match trouble.failures {
+                1 => Duration::ZERO,
+                more => LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(more.saturating_sub(2).min(10))),
+            }
         };
         tracing::debug!(address = %replica.address, ?pause, "a replica is out of reach");
         // It may have gone for good, and others have come.
