@@ -59,6 +59,8 @@ pub struct Step {
     pub chunked: bool,
     #[serde(default)]
     pub eventually: bool,
+    #[serde(default)]
+    pub soon: bool,
 
     pub status: Value,
     pub is: Option<Value>,

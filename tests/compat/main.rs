@@ -39,6 +39,7 @@
 //! | `text`, `base64`, `json`, `form`, `parts`, `bytes` | the body: text, bytes, JSON, an urlencoded form, the parts of a multipart form, that much generated content |
 //! | `chunked` | without a `Content-Length` |
 //! | `eventually` | again and again, until the answer is as it must be |
+//! | `soon` | what ended before: where services have replicas, one may remember it for some seconds |
 //! | `status` | the status, as a number or a pattern |
 //! | `is`, `has` | the JSON of the answer, exactly, or at least these members |
 //! | `body` | the body, exactly |

@@ -107,16 +107,22 @@ impl<'a> Run<'a> {
     async fn step(&mut self, step: &Step) -> Result<(), String> {
         let jar = step.jar.as_ref().map(|name| self.jars.entry(name.clone()).or_default().clone());
         let request = Request::of(step, &self.variables, jar.as_ref())?;
-        let answer = if step.eventually {
+        let replicas = self.server.shape().replicas() > 1;
+        let answer = if step.eventually || (step.soon && replicas) {
             let mut last = String::new();
+            // Replicas are chosen at random: so often all of them are asked.
+            let times = if step.soon && replicas { 12 } else { 1 };
             let waited = eventually("the answer is as expected", async || {
-                let answer = request.send(&self.server.api(), self.to).await?;
-                let good =
-                    check::wrongs(step, &answer, &self.variables).is_ok_and(|wrongs| wrongs.is_empty());
-                if !good {
-                    last = show(&answer);
+                let mut good = None;
+                for _ in 0..times {
+                    let answer = request.send(&self.server.api(), self.to).await?;
+                    if !check::wrongs(step, &answer, &self.variables).is_ok_and(|wrongs| wrongs.is_empty()) {
+                        last = show(&answer);
+                        return None;
+                    }
+                    good = Some(answer);
                 }
-                good.then_some(answer)
+                good
             });
             let waited = AssertUnwindSafe(waited).catch_unwind().await;
             waited.map_err(|_| format!("it never was as expected; the last answer:\n\n{last}"))?
