@@ -59,7 +59,9 @@ struct Shared {
 pub(super) struct Replica {
     address: SocketAddr,
     place: usize,
-    channel: Channel,
+    uri: Uri,
+    tls: Option<ClientTlsConfig>,
+    channel: RwLock<Channel>,
     under_way: AtomicUsize,
     /// Calls in a row that got no answer.
     silent: AtomicUsize,
@@ -206,15 +208,22 @@ impl Replica {
         self.silent.load(Ordering::Relaxed) >= MAX_SILENT
     }
 
-    fn new(address: SocketAddr, place: usize, channel: Channel) -> Self {
-        Self {
+    fn new(
+        address: SocketAddr,
+        place: usize,
+        uri: Uri,
+        tls: Option<ClientTlsConfig>,
+    ) -> Result<Self, tonic::transport::Error> {
+        Ok(Self {
+            channel: RwLock::new(super::channel(&uri, address, tls.clone())?),
             address,
             place,
-            channel,
+            uri,
+            tls,
             under_way: AtomicUsize::new(0),
             silent: AtomicUsize::new(0),
             trouble: Mutex::default(),
-        }
+        })
     }
 
     /// Forgets all trouble but that somebody tries it.
@@ -223,16 +232,22 @@ impl Replica {
         *trouble = Trouble { is_tried: trouble.is_tried, ..Trouble::default() };
     }
 
-    /// Whether it answers when it is asked for its health, whatever it says.
+    /// Whether it answers when it is asked for its health, whatever it says. It is asked over a new connection, which is then
+    /// the one to use: the old one may be dead and not know it yet.
     async fn answers(&self) -> bool {
-        let mut health = HealthClient::new(self.channel.clone());
+        let Ok(channel) = super::channel(&self.uri, self.address, self.tls.clone()) else { return false };
+        let mut health = HealthClient::new(channel.clone());
         let asking = health.check(HealthCheckRequest::default());
-        match tokio::time::timeout(PROBE_TIMEOUT, asking).await {
+        let answered = match tokio::time::timeout(PROBE_TIMEOUT, asking).await {
             Ok(Ok(_)) => true,
             // One that it gave has no cause here.
             Ok(Err(status)) => std::error::Error::source(&status).is_none(),
             Err(_) => false,
+        };
+        if answered {
+            *self.channel.write().unwrap_or_else(PoisonError::into_inner) = channel;
         }
+        answered
     }
 
     fn is_out(&self) -> bool {
@@ -242,7 +257,8 @@ impl Replica {
     /// Its connection, for one call.
     pub(super) fn begin(self: &Arc<Self>) -> (Channel, Call) {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        (self.channel.clone(), Call { replica: Arc::clone(self) })
+        let channel = self.channel.read().unwrap_or_else(PoisonError::into_inner).clone();
+        (channel, Call { replica: Arc::clone(self) })
     }
 }
 
@@ -388,9 +404,9 @@ impl Shared {
             if all.iter().any(|replica| (replica.place, replica.address) == (place, address)) {
                 continue;
             }
-            match self.uris.get(place).map(|uri| super::channel(uri, address, tls.clone())) {
-                Some(Ok(channel)) => {
-                    let replica = Arc::new(Replica::new(address, place, channel));
+            match self.uris.get(place).map(|uri| Replica::new(address, place, uri.clone(), tls.clone())) {
+                Some(Ok(replica)) => {
+                    let replica = Arc::new(replica);
                     // A new connection alone does not make it answer.
                     if silent.contains(&address) {
                         self.is_out(&replica, false);
