@@ -150,7 +150,8 @@ def deployments(rendering):
             else:
                 path = "/readyz" if probe == "readinessProbe" else "/livez"
                 expect(settings["httpGet"] == {"path": path, "port": "admin"}, where, f"{probe} asks {settings['httpGet']}")
-        drain = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        drain = shutdown["drainSeconds"]
+        expect("lifecycle" not in container, where, "has hooks")
         # 5 s: what the process takes at most beyond its own limit, for blocking work and the last telemetry.
         needed = drain + shutdown["timeoutSeconds"] + 5
         expect(pod["terminationGracePeriodSeconds"] >= needed, where, f"is killed before {needed} s have passed")
@@ -230,6 +231,12 @@ def configurations(rendering, binaries):
         path = pathlib.Path(container["args"][container["args"].index("--config") + 1])
         text = maps[volumes[mounts[str(path.parent)]]["configMap"]["name"]][path.name]
         migrates = "migrate" in container["args"]
+        component = entry["metadata"]["labels"][COMPONENT]
+        for key in ("drain", "timeout"):
+            expect(f'\nshutdown.{key} = "{rendering.values["shutdown"][key + "Seconds"]}s"' in text, where, f"has another time to {key}")
+        if rendering.values["tls"]["enabled"] and component in DATABASES and not rendering.single:
+            known = set(re.findall(r'^server\.tls\.client_calls\."\S+-(\w+)\.\S+\.svc" = ', text, re.MULTILINE))
+            expect(known == {caller for caller, callee in CALLS if callee == component}, where, f"lets {known} call it")
         named = set(re.findall(r'"(/etc/holdall/[^"]*)"', text))
         if not migrates:
             lost = {file for file in named if not {file, os.path.dirname(file)} & mounts.keys()}

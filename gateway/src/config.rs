@@ -72,6 +72,9 @@ impl Default for Config {
 impl Validate for Config {
     fn validate(&self) -> Result<(), Invalid> {
         self.server.validate().map_err(|invalid| invalid.within("server"))?;
+        if self.server.tls.as_ref().is_some_and(|tls| tls.client_calls.is_some()) {
+            return Err(Invalid::new("server.tls.client_calls", "is for the services behind the gateway"));
+        }
         self.public.validate().map_err(|invalid| invalid.within("public"))?;
         self.body.validate().map_err(|invalid| invalid.within("body"))?;
         self.data.validate().map_err(|invalid| invalid.within("data"))?;
@@ -209,7 +212,8 @@ impl<C: Serialize> Serialize for ServiceConfig<C> {
 /// Serde's own `flatten` does not go with refusing unknown keys.
 impl<'de, C: DeserializeOwned> Deserialize<'de> for ServiceConfig<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const UPSTREAM: [&str; 6] = ["url", "ca_file", "cert_file", "key_file", "server_name", "timeout"];
+        const UPSTREAM: [&str; 7] =
+            ["url", "ca_file", "cert_file", "key_file", "server_name", "timeout", "max_calls"];
         let (upstream, embedded): (Table, Table) = Table::deserialize(deserializer)?
             .into_iter()
             .partition(|(key, _)| UPSTREAM.contains(&key.as_str()));

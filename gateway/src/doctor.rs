@@ -34,5 +34,6 @@ pub async fn look(config: Config) -> Report {
             report.upstream(name, upstream).await;
         }
     }
+    embedded::doctor::compare_keys(&config, &mut report).await;
     report
 }

@@ -141,7 +141,7 @@ pub async fn start(
     let blob = if config.blob.is_embedded() {
         let mut own = config.blob.embedded.clone();
         own.grants.key_files = keys;
-        let mut service = holdall_blob::build(&own, &dir.join("blob"), clock.clone()).await?;
+        let mut service = holdall_blob::build(&own, &dir.join("blob"), clock.clone(), shutdown).await?;
         service.start_jobs(Some(metadata_upstream.clone()), shutdown);
         Some(service)
     } else {

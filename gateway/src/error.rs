@@ -79,7 +79,7 @@ impl From<Status> for Error {
     fn from(status: Status) -> Self {
         let reason = status::reason_of(&status).and_then(|name| Reason::from_name(&name));
         let code = reason.map_or_else(|| of_transport(&status), of_reason);
-        if code == Code::Internal || code == Code::Corrupt || reason.is_none() {
+        if matches!(code, Code::Internal | Code::Corrupt | Code::BadGateway) || reason.is_none() {
             tracing::warn!(grpc.code = ?status.code(), grpc.message = status.message(), ?reason, "a service failed");
         }
         Self {
@@ -143,6 +143,8 @@ fn of_reason(reason: Reason) -> Code {
         Reason::Unavailable => Code::Unavailable,
         Reason::OutcomeUnknown => Code::OutcomeUnknown,
         Reason::Corrupt => Code::Corrupt,
+        // One of our services is not allowed to call another: nothing that the client could mend.
+        Reason::PeerForbidden => Code::BadGateway,
         Reason::Unspecified | Reason::Internal => Code::Internal,
     }
 }

@@ -213,6 +213,12 @@ impl KeyRing {
         ([a, b, c, d], MacKeys::derive(key))
     }
 
+    /// What each key is called in what it has sealed, in hexadecimal, the first one first. Tells keys apart, and nothing of them.
+    pub fn ids(&self) -> Vec<String> {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        all.map(|(id, _)| id.iter().map(|byte| format!("{byte:02x}")).collect()).collect()
+    }
+
     /// Seals a message with the first key.
     pub fn seal<M: Sealed>(&self, message: &M) -> Bytes {
         let (id, keys) = &self.first;

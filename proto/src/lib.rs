@@ -24,8 +24,13 @@ pub const ERROR_DOMAIN: &str = "holdall";
 /// File descriptors of every service, for gRPC server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/holdall.bin"));
 
-/// The methods that may be called twice with the effect of once, as paths: `/package.Service/Method`. Their `.proto` files say
-/// so with the option `idempotency_level`.
+/// Every method, as a path: `/package.Service/Method`.
+pub fn methods() -> Vec<String> {
+    paths(|_| true)
+}
+
+/// The methods that may be called twice with the effect of once, as paths. Their `.proto` files say so with the option
+/// `idempotency_level`.
 pub fn idempotent_methods() -> HashSet<String> {
     methods_of(&[IdempotencyLevel::Idempotent, IdempotencyLevel::NoSideEffects])
 }
@@ -36,17 +41,23 @@ pub fn harmless_methods() -> HashSet<String> {
 }
 
 fn methods_of(levels: &[IdempotencyLevel]) -> HashSet<String> {
+    let is_wanted = |method: &prost_types::MethodDescriptorProto| {
+        let level = method.options.as_ref().map(prost_types::MethodOptions::idempotency_level);
+        level.is_some_and(|level| levels.contains(&level))
+    };
+    paths(is_wanted).into_iter().collect()
+}
+
+fn paths(which: impl Fn(&prost_types::MethodDescriptorProto) -> bool) -> Vec<String> {
     // Our own descriptors can be read; a test looks.
     let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
-    let mut paths = HashSet::new();
+    let mut paths = Vec::new();
     for file in &set.file {
         for service in &file.service {
-            for method in &service.method {
-                let level = method.options.as_ref().map(prost_types::MethodOptions::idempotency_level);
-                if level.is_some_and(|level| levels.contains(&level)) {
-                    paths.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
-                }
-            }
+            let of = |method: &prost_types::MethodDescriptorProto| {
+                format!("/{}.{}/{}", file.package(), service.name(), method.name())
+            };
+            paths.extend(service.method.iter().filter(|method| which(method)).map(of));
         }
     }
     paths
@@ -171,6 +182,7 @@ mod tests {
             harmless.is_subset(&methods) && harmless.contains("/holdall.metadata.v1.NodeService/GetNode")
         );
         assert!(!harmless.contains("/holdall.metadata.v1.ContentService/CommitUpload"));
+        assert!(self::methods().len() > methods.len());
         for yes in [
             "metadata.v1.NodeService/GetNode",
             "metadata.v1.ContentService/CommitUpload",

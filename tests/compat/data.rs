@@ -30,6 +30,8 @@ pub struct Case {
     pub name: String,
     pub server: Option<String>,
     #[serde(default)]
+    pub first_gateway: bool,
+    #[serde(default)]
     pub set: BTreeMap<String, Value>,
     #[serde(default)]
     pub each: Vec<BTreeMap<String, Value>>,
@@ -57,6 +59,8 @@ pub struct Step {
     pub chunked: bool,
     #[serde(default)]
     pub eventually: bool,
+    #[serde(default)]
+    pub soon: bool,
 
     pub status: Value,
     pub is: Option<Value>,

@@ -1,4 +1,5 @@
-//! Contract tests of the older APIs, as data: `FOLDER/*.toml`, run in both shapes.
+//! Contract tests of the older APIs, as data: `FOLDER/*.toml`, run in one process and in eight, where
+//! requests go to both gateways in turn.
 //!
 //! A case is a series of steps, each a request and what must be true of its answer. Cases run beside each other, with names
 //! of their own; a case that fails says which step, and prints the request and the answer. The name of a case says what
@@ -21,6 +22,7 @@
 //! | --- | --- |
 //! | `name` | what it covers |
 //! | `server` | the server of that name in this file; otherwise the one that all share |
+//! | `first_gateway` | where there are several, all requests go to the first: it is about what each does for itself, such as counting |
 //! | `set` | further variables |
 //! | `each` | a list of tables of variables: the case is done once for each |
 //! | `first` | names of shared steps that come first |
@@ -37,6 +39,7 @@
 //! | `text`, `base64`, `json`, `form`, `parts`, `bytes` | the body: text, bytes, JSON, an urlencoded form, the parts of a multipart form, that much generated content |
 //! | `chunked` | without a `Content-Length` |
 //! | `eventually` | again and again, until the answer is as it must be |
+//! | `soon` | what ended before: where services have replicas, one may remember it for some seconds |
 //! | `status` | the status, as a number or a pattern |
 //! | `is`, `has` | the JSON of the answer, exactly, or at least these members |
 //! | `body` | the body, exactly |
@@ -82,8 +85,8 @@ macro_rules! folders {
             }
 
             #[tokio::test]
-            async fn four_processes() {
-                crate::run::folder(stringify!($folder), Shape::FourProcesses).await;
+            async fn eight_processes() {
+                crate::run::folder(stringify!($folder), Shape::EightProcesses).await;
             }
         }
     )*

@@ -13,7 +13,7 @@ use crate::{
     servers,
     setup::SERVICE_TOKEN,
     template::Variables,
-    wire::{Jar, Request, show},
+    wire::{Jar, Request, To, show},
 };
 
 /// Cases that run at once.
@@ -63,6 +63,7 @@ fn with(row: &Variables) -> String {
 /// A case on its way.
 struct Run<'a> {
     server: &'a Server,
+    to: To,
     variables: Variables,
     jars: BTreeMap<String, Jar>,
 }
@@ -86,7 +87,8 @@ impl<'a> Run<'a> {
             given.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
         variables.extend(case.set.clone());
         variables.extend(row);
-        Self { server, variables, jars: BTreeMap::new() }
+        let to = if case.first_gateway { To::First } else { To::Next };
+        Self { server, to, variables, jars: BTreeMap::new() }
     }
 
     async fn steps(mut self, file: &File, case: &Case) -> Result<(), String> {
@@ -105,21 +107,27 @@ impl<'a> Run<'a> {
     async fn step(&mut self, step: &Step) -> Result<(), String> {
         let jar = step.jar.as_ref().map(|name| self.jars.entry(name.clone()).or_default().clone());
         let request = Request::of(step, &self.variables, jar.as_ref())?;
-        let answer = if step.eventually {
+        let replicas = self.server.shape().replicas() > 1;
+        let answer = if step.eventually || (step.soon && replicas) {
             let mut last = String::new();
+            // Replicas are chosen at random: so often all of them are asked.
+            let times = if step.soon && replicas { 12 } else { 1 };
             let waited = eventually("the answer is as expected", async || {
-                let answer = request.send(&self.server.api()).await?;
-                let good =
-                    check::wrongs(step, &answer, &self.variables).is_ok_and(|wrongs| wrongs.is_empty());
-                if !good {
-                    last = show(&answer);
+                let mut good = None;
+                for _ in 0..times {
+                    let answer = request.send(&self.server.api(), self.to).await?;
+                    if !check::wrongs(step, &answer, &self.variables).is_ok_and(|wrongs| wrongs.is_empty()) {
+                        last = show(&answer);
+                        return None;
+                    }
+                    good = Some(answer);
                 }
-                good.then_some(answer)
+                good
             });
             let waited = AssertUnwindSafe(waited).catch_unwind().await;
             waited.map_err(|_| format!("it never was as expected; the last answer:\n\n{last}"))?
         } else {
-            let answer = request.send(&self.server.api()).await;
+            let answer = request.send(&self.server.api(), self.to).await;
             answer.ok_or_else(|| format!("there is no answer to\n\n{}", request.show()))?
         };
         let wrongs = check::wrongs(step, &answer, &self.variables);

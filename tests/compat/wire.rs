@@ -23,6 +23,15 @@ pub fn content(len: u64) -> Content {
     Content::new("contract", len)
 }
 
+/// Which gateway is asked, where there are several.
+#[derive(Clone, Copy)]
+pub enum To {
+    /// The first one.
+    First,
+    /// Any.
+    Next,
+}
+
 /// A request, ready to be sent.
 pub struct Request {
     line: String,
@@ -81,7 +90,7 @@ impl Request {
     }
 
     /// Sends it over a connection of its own. `None` when there is no answer.
-    pub async fn send(&self, api: &Api) -> Option<Answer> {
+    pub async fn send(&self, api: &Api, to: To) -> Option<Answer> {
         let headers: Vec<&str> = self.headers.iter().map(String::as_str).collect();
         let mut head = raw::head(api, &self.line, &headers);
         if headers.iter().any(|header| header.to_ascii_lowercase().starts_with("host:")) {
@@ -92,7 +101,10 @@ impl Request {
         }
         let head = std::iter::once(Bytes::from(head));
         let body = self.body.iter().flat_map(Piece::frames);
-        let mut connection = raw::Connection::open(api).await;
+        let mut connection = match to {
+            To::First => raw::Connection::open(api).await,
+            To::Next => raw::Connection::open_next(api).await,
+        };
         let has_body = !self.line.starts_with("HEAD ");
         let answer = if self.chunked {
             let chunks = body

@@ -59,6 +59,13 @@ async fn restored(options: Options, backup: &Path) -> Server {
     server
 }
 
+/// Somebody at a restored server, which does not know the session of before.
+async fn back(alice: &Persona, other: &Server) -> Persona {
+    let alice = alice.at(other);
+    alice.get("/space").send().await.problem(401, "unauthenticated");
+    alice.signed_in_anew().await
+}
+
 /// Downloads everything, and checks it against what the lists say. Returns what is there by its path.
 async fn read_all(alice: &Persona) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
@@ -190,7 +197,7 @@ async fn a_backup_that_is_made_while_people_write_has_all_that_was_acknowledged_
     assert!(verified.contains(" 0 problems"), "{verified}");
     let other = restored(options().set(Service::Blob, "encryption.key_files", &key_files), &backup).await;
     let _log = other.log_on_failure();
-    let alice = alice.at(&other);
+    let alice = back(&alice, &other).await;
     let mut found = read_all(&alice).await;
     for (path, content) in &kept {
         assert!(found.remove(path).is_some_and(|found| content.bytes() == found[..]), "{path}");
@@ -421,7 +428,7 @@ async fn one_that_is_killed_is_none_and_the_next_goes_on() {
     succeeds(&server, "verify", &backup).await;
 
     let other = restored(options(), &backup).await;
-    let alice = alice.at(&other);
+    let alice = back(&alice, &other).await;
     assert_eq!(alice.download("small").await, "a few bytes");
     assert!(alice.download("large").await == large.bytes());
 }
@@ -443,7 +450,7 @@ async fn what_a_loss_of_power_left_out_of_the_index_is_backed_up() {
     let backup = folder.path().join("backup");
     succeeds(&server, "backup", &backup).await;
     let other = restored(options(), &backup).await;
-    let alice = alice.at(&other);
+    let alice = back(&alice, &other).await;
     assert_eq!((alice.download("one").await, alice.download("two").await), ("one".into(), "two".into()));
 }
 
@@ -500,6 +507,7 @@ async fn postgres_and_a_bucket_are_backed_up_one_after_the_other() {
     }
     let epoch = "UPDATE instance SET feed_epoch = substr(md5(random()::text), 1, 16)";
     postgres("psql", &[other.database(Service::Metadata), "-c", epoch]).await;
+    postgres("psql", &[other.database(Service::Auth), "-c", "DELETE FROM sessions"]).await;
     let keys = ["delegation.key".to_owned()].into_iter().chain(
         fs::read_dir(server.folder().join("signing"))
             .unwrap()
@@ -513,7 +521,7 @@ async fn postgres_and_a_bucket_are_backed_up_one_after_the_other() {
     other.restart().await;
 
     let _log = other.log_on_failure();
-    let alice = alice.at(&other);
+    let alice = back(&alice, &other).await;
     let mut found = read_all(&alice).await;
     for (path, content) in &kept {
         assert!(found.remove(path).is_some_and(|found| content.bytes() == found[..]), "{path}");

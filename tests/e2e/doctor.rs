@@ -7,7 +7,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use harness::{Command, Options, Server, Service, Shape};
+use harness::{Command, Options, Server, Service, Shape, bucket};
 use serde_json::Value;
 
 /// Asks a program of a server, by its configuration; returns its exit code and what it has found.
@@ -123,8 +123,18 @@ async fn services_apart() {
     for (service, names) in [
         (Service::Auth, &["auth.database", "auth.signing.keys_dir"][..]),
         (Service::Metadata, &["metadata.database", "metadata.grants.key_files", "auth.url"]),
-        (Service::Blob, &["blob.index", "blob.grants.key_files", "blob.s3"]),
-        (Service::Gateway, &["auth.url", "metadata.url", "blob.url", "auth.delegation.key_files"]),
+        (Service::Blob, &["blob.index", "blob.grants.key_files", "blob.s3", "blob.s3 clock"]),
+        (
+            Service::Gateway,
+            &[
+                "auth.url",
+                "metadata.url",
+                "blob.url",
+                "auth.delegation.key_files",
+                "keys of grants",
+                "keys of delegation",
+            ],
+        ),
     ] {
         let (_, checks) = ask(&server, service, &format!("{}.toml", service.name())).await;
         assert!(checks.iter().all(|check| check["state"] != "wrong"), "{service:?}: {checks:#?}");
@@ -133,6 +143,41 @@ async fn services_apart() {
             assert!(!states.is_empty() && states.iter().all(|state| *state == "ok"), "{name}: {checks:#?}");
         }
     }
+
+    server.bucket().fail(bucket::ANY, bucket::Fault::ClockBehind, usize::MAX);
+    let (code, checks) = ask(&server, Service::Blob, "blob.toml").await;
+    server.bucket().heal();
+    assert_eq!((code, states(&checks, "blob.s3 clock")), (Some(1), vec!["wrong"]), "{checks:#?}");
+    let clock = checks.iter().find(|check| check["name"] == "blob.s3 clock").unwrap();
+    assert!(clock["found"].as_str().unwrap().contains(" s behind ours"), "{clock}");
+
+    // One of the blob services, and this gateway, have another key.
+    let another = server.folder().join("another.key");
+    fs::write(&another, "89abcdef".repeat(8)).unwrap();
+    fs::set_permissions(&another, Permissions::from_mode(0o600)).unwrap();
+    let keys = format!("[{:?}]", another.to_str().unwrap());
+    let text = fs::read_to_string(server.folder().join("gateway.toml")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with("auth.delegation.key_files"));
+    let without: String = lines.map(|line| format!("{line}\n")).collect();
+    fs::write(server.folder().join("keys.toml"), format!("auth.delegation.key_files = {keys}\n{without}"))
+        .unwrap();
+    let (_, checks) = ask(&server, Service::Gateway, "keys.toml").await;
+    assert_eq!(states(&checks, "keys of grants"), ["ok"], "{checks:#?}");
+    assert!(is_wrong(&checks, "keys of delegation"), "{checks:#?}");
+    let grants = server.folder().join("grant.key");
+    let shared = fs::read(&grants).unwrap();
+    fs::write(&grants, "89abcdef".repeat(8)).unwrap();
+    let blob = 5;
+    server.replace(blob, true).await;
+    let (code, checks) = ask(&server, Service::Gateway, "gateway.toml").await;
+    assert_eq!((code, states(&checks, "keys of delegation")), (Some(1), vec!["ok"]), "{checks:#?}");
+    let address = server.addresses(Service::Blob)[1].clone();
+    let wrong: Vec<_> = checks.iter().filter(|check| check["state"] == "wrong").collect();
+    // It and each of the three others.
+    assert_eq!(wrong.len(), 6, "{checks:#?}");
+    assert!(wrong.iter().all(|check| check["found"].as_str().unwrap().contains(&address)), "{checks:#?}");
+    fs::write(&grants, shared).unwrap();
+    server.replace(blob, true).await;
 
     // Nobody is there any more.
     server.stop().await;

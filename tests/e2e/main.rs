@@ -20,6 +20,7 @@ mod malformed;
 mod names;
 mod openapi;
 mod operators;
+mod peers;
 mod policies;
 mod python;
 mod quota;

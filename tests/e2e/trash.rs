@@ -12,6 +12,7 @@ both_shapes!(
     purging_gives_the_room_back,
     the_latest_lies_on_top,
     by_path_it_is_the_same,
+    it_is_emptied_by_many_at_once,
 );
 
 async fn what_is_in_the_trash_is_gone_from_everywhere_else(server: &Server) {
@@ -154,4 +155,22 @@ async fn by_path_it_is_the_same(server: &Server) {
         .send()
         .await;
     answer.problem(404, "not_found");
+}
+
+async fn it_is_emptied_by_many_at_once(server: &Server) {
+    let alice = server.persona("alice").await;
+    for round in 0..3 {
+        for file in 0..8 {
+            let node = alice.upload(&format!("{round}/{file}"), "content").await;
+            if file % 2 == 0 {
+                alice.trash(&node.node_id).await;
+            }
+        }
+        alice.delete(&format!("/fs/{round}")).send().await.expect(204);
+        let emptied = futures::future::join_all((0..8).map(|_| alice.delete("/trash").send())).await;
+        let counts = emptied.into_iter().map(|answer| answer.expect(200).json::<Value>());
+        let purged: u64 = counts.map(|count| count["purged_nodes"].as_u64().unwrap()).sum();
+        assert_eq!(purged, 9);
+        assert_eq!(alice.space().await.used_bytes, 0);
+    }
 }

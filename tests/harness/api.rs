@@ -114,6 +114,11 @@ impl Api {
         self.location.first()
     }
 
+    /// Where the next request goes, as [`url`](Self::url) of that gateway.
+    pub fn next_url(&self) -> String {
+        self.location.next()
+    }
+
     /// A call to a path of the native API, such as `/space`.
     pub fn call(&self, method: Method, path: &str) -> Call {
         self.call_at(method, &format!("/api/v1{path}"))

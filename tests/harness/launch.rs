@@ -104,6 +104,11 @@ impl Options {
         self
     }
 
+    /// Whether a key is set.
+    pub(crate) fn sets(&self, service: Service, key: &str) -> bool {
+        self.settings.iter().any(|(known, name, _)| (*known, name.as_str()) == (service, key))
+    }
+
     /// Sets a variable of the environment of every process.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {

@@ -12,6 +12,7 @@
 
 mod answer;
 mod api;
+mod authority;
 mod binaries;
 #[path = "../../services/blob/tests/bucket/mod.rs"]
 pub mod bucket;
@@ -33,6 +34,7 @@ mod wire;
 
 pub use answer::Answer;
 pub use api::{Api, Call, encode_path, encode_segment};
+pub use authority::Authority;
 pub use binaries::{binary, workspace_root};
 pub use content::{Content, chunks_of};
 pub use launch::{Options, Service, Shape};

@@ -70,6 +70,19 @@ impl Persona {
         self.api.anonymous().post("/sessions").json(&credentials).send().await
     }
 
+    /// The same person at the same server, with another session.
+    pub async fn signed_in_anew(&self) -> Self {
+        let session: serde_json::Value = self.sign_in().await.expect(201).json();
+        let text = |name: &str| session[name].as_str().expect("a session has it").to_owned();
+        Self {
+            username: self.username.clone(),
+            password: self.password.clone(),
+            account_id: self.account_id.clone(),
+            session_id: text("session_id"),
+            api: self.api.with_bearer(&text("token")),
+        }
+    }
+
     /// An access token, for calling services directly.
     pub async fn access_token(&self) -> String {
         let session: serde_json::Value = self.post("/sessions/refresh").send().await.expect(200).json();

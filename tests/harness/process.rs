@@ -160,7 +160,7 @@ impl Process {
         self.pid
     }
 
-    /// Waits until it says where it listens, and gives that address: `http://127.0.0.1:PORT`.
+    /// Waits until it says where it listens, and gives that address: `http://127.0.0.1:PORT`, or `https://…`.
     pub async fn address(&self) -> String {
         eventually(&format!("{} listens", self.name), async || {
             if let Some(status) = self.try_exit() {
@@ -168,12 +168,12 @@ impl Process {
             }
             let lines = self.log.0.lock().expect("not poisoned");
             lines.iter().find_map(|line| {
-                let (who, address) = line.split_once(" listening on http://")?;
+                let (who, address) = line.split_once(" listening on http")?;
                 // Operators have an address of their own.
                 if who.ends_with(" admin") {
                     return None;
                 }
-                Some(format!("http://{}", address.trim()))
+                Some(format!("http{}", address.trim()))
             })
         })
         .await

@@ -29,9 +29,17 @@ struct Reader {
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to the first gateway.
     pub async fn open(api: &Api) -> Self {
-        let url = api.url();
+        Self::to(&api.url()).await
+    }
+
+    /// Connects to the gateway whose turn it is.
+    pub async fn open_next(api: &Api) -> Self {
+        Self::to(&api.next_url()).await
+    }
+
+    async fn to(url: &str) -> Self {
         let address = url.strip_prefix("http://").expect("tests use plain HTTP");
         let stream = TcpStream::connect(address).await.expect("the server accepts");
         stream.set_nodelay(true).expect("a TCP socket");

@@ -156,7 +156,7 @@ impl Server {
             more.push((service.key("signing.keys_dir"), path("signing")));
         }
         // Links are the same whichever gateway makes them: those of the first one.
-        if service == Service::Gateway && number > 0 {
+        if service == Service::Gateway && number > 0 && !self.options.sets(service, "public.url") {
             more.push(("public.url".to_owned(), self.address(service).to_owned()));
         }
         if let (Service::Blob, Some(bucket)) = (service, &self.bucket) {

@@ -93,12 +93,14 @@ pub async fn needed_packs(index: &Path) -> Result<Vec<Pack>, StartError> {
     packs
 }
 
-/// Makes a restored data directory one of its own: see [`holdall_metadata::backup::begin_feed`].
+/// Makes a restored data directory one of its own: see [`holdall_metadata::backup::begin_feed`] and
+/// [`holdall_auth::backup::end_sessions`].
 ///
 /// # Errors
 /// When the database cannot be changed.
 pub async fn renew(data_dir: &Path) -> Result<(), StartError> {
-    metadata::begin_feed(&data_dir.join(metadata::FILE)).await
+    metadata::begin_feed(&data_dir.join(metadata::FILE)).await?;
+    holdall_auth::backup::end_sessions(&data_dir.join(holdall_auth::backup::FILE)).await
 }
 
 /// Files with keys: those that are copied, and those of which something has to be said.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use holdall_runtime::run::StartError;
-use holdall_sql::Database;
+use holdall_sql::{Database, Durability, Settings, sql};
 
 use crate::database_error;
 use crate::store::MIGRATIONS;
@@ -20,6 +20,19 @@ pub async fn copy(from: &Path, to: &Path) -> Result<(), StartError> {
     let copied = database.copy_to(to).await.map_err(database_error);
     database.close().await;
     copied
+}
+
+/// Ends all sessions in a database that was restored: some may have been revoked since the backup, and which is not known any
+/// more.
+///
+/// # Errors
+/// [`StartError::Config`] for a schema that is not the one that this program knows.
+pub async fn end_sessions(file: &Path) -> Result<(), StartError> {
+    let settings = Settings { migrate: false, ..Settings::file(file) };
+    let database = Database::open(&settings, &MIGRATIONS, Durability::Full).await.map_err(database_error)?;
+    let ended = sql("DELETE FROM sessions").execute(&database).await;
+    database.close().await;
+    ended.map(drop).map_err(database_error)
 }
 
 /// Looks all of the file through; says what is wrong with it.

@@ -84,6 +84,7 @@ pub struct Process {
 impl Validate for Process {
     fn validate(&self) -> Result<(), Invalid> {
         self.server.validate().map_err(|invalid| invalid.within("server"))?;
+        self.server.check_calls(&holdall_proto::methods()).map_err(|invalid| invalid.within("server"))?;
         self.data.validate().map_err(|invalid| invalid.within("data"))?;
         self.auth.validate().map_err(|invalid| invalid.within("auth"))?;
         self.telemetry.validate().map_err(|invalid| invalid.within("telemetry"))?;

@@ -48,6 +48,12 @@ impl Delegations {
         }))
     }
 
+    /// The [ids](KeyRing::ids) of the keys.
+    #[must_use]
+    pub fn ids(&self) -> Vec<String> {
+        self.0.as_ref().map(|keys| keys.ring.ids()).unwrap_or_default()
+    }
+
     /// Checks a sealed delegation for `method` at `now`, in Unix microseconds.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ use holdall_proto::auth::v1::key_service_server::KeyServiceServer;
 use holdall_proto::auth::v1::session_service_server::SessionServiceServer;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::data_dir::DataDir;
-use holdall_runtime::health::{self, Readiness};
+use holdall_runtime::health;
 use holdall_runtime::layers::{self, Admission};
 use holdall_runtime::run::StartError;
 use holdall_runtime::shutdown::Shutdown;
@@ -79,8 +79,6 @@ const MAX_MESSAGE: usize = 1 << 20;
 pub struct Service {
     /// Its methods, wrapped: for `upstream::in_process`, or for a server.
     pub routes: Routes,
-    /// What its health check says; ready from the start.
-    pub readiness: Readiness,
     store: Store,
 }
 
@@ -113,6 +111,7 @@ pub async fn build(config: Config, clock: Clock, shutdown: &Shutdown) -> Result<
     let keys = Arc::new(keys);
     let delegations =
         Delegations::load(&config.delegation.key_files).map_err(|error| StartError::Config(error.into()))?;
+    let shared_keys = [("delegation", delegations.ids())];
     let store = Store::open(&config.database).await.map_err(database_error)?;
     let hasher = Hasher::new(&config.password.cost()).map_err(|error| StartError::Config(error.into()))?;
     let authority = Authority::new(
@@ -131,10 +130,9 @@ pub async fn build(config: Config, clock: Clock, shutdown: &Shutdown) -> Result<
     jobs::start(&authority, &keys, &clock, shutdown);
 
     let verifier = Verifier::new(ISSUER, AUDIENCE, own_keys(&keys, &clock), clock.clone());
-    let (routes, readiness) = health::add_health(routes(authority, keys, clock)).await;
+    let routes = health::add_health(routes(authority, keys, clock), shutdown, &shared_keys);
     let routes = health::add_reflection(routes, FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
-    readiness.ready().await;
-    Ok(Service { routes: layers::wrap(routes, Admission::new(verifier, PUBLIC)), readiness, store })
+    Ok(Service { routes: layers::wrap(routes, Admission::new(verifier, PUBLIC)), store })
 }
 
 /// Brings the schema of the database up to date, for a service that may not do that itself.
@@ -179,9 +177,11 @@ fn key_error(error: KeyError) -> StartError {
 fn database_error(error: holdall_sql::Error) -> StartError {
     use holdall_sql::Error as Sql;
     match error {
-        Sql::Settings(_) | Sql::TooOld { .. } | Sql::Unsafe { .. } | Sql::Migration(_) => {
-            StartError::Config(format!("database of the auth service: {error}").into())
-        }
+        Sql::Settings(_)
+        | Sql::TooOld { .. }
+        | Sql::Unsafe { .. }
+        | Sql::Untrusted(_)
+        | Sql::Migration(_) => StartError::Config(format!("database of the auth service: {error}").into()),
         other => StartError::failed(format!("database of the auth service: {other}")),
     }
 }

@@ -29,6 +29,7 @@ use holdall_proto::blob::v1::{
 };
 use holdall_proto::grant::KeyRing;
 use holdall_runtime::clock::Clock;
+use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::upstream::{self, Upstream};
 
 #[global_allocator]
@@ -232,7 +233,9 @@ async fn run() {
         .unwrap();
     let key = std::array::from_fn(|at| KEY[at] ^ u8::try_from(at).unwrap());
     let config = Config { grants: GrantsConfig { key_files: vec![key_file] }, ..Config::default() };
-    let service = build(&config, &dir.path().join("blob"), Clock::System).await.unwrap();
+    let service = build(&config, &dir.path().join("blob"), Clock::System, &Shutdown::new(Duration::ZERO))
+        .await
+        .unwrap();
     let bench = Arc::new(Bench {
         dir: dir.path().to_owned(),
         keys: KeyRing::new(&key),

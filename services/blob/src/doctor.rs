@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use holdall_runtime::doctor::{Report, State};
+use holdall_runtime::clock::Clock;
+use holdall_runtime::doctor::{Holder, Report, State};
 use holdall_sql::{Durability, inspect};
 
 use crate::config::{Config, PackStoreKind, Process};
-use crate::pack_settings;
 use crate::store::index::MIGRATIONS;
 use crate::store::packs::Settings;
 use crate::store::packs::disk::room::Space;
 use crate::store::packs::object::ObjectPacks;
+use crate::{keys, pack_settings};
 
 /// Files that can still be made on a disk, at least.
 const FILES: u64 = 1000;
@@ -45,6 +46,11 @@ pub async fn look_at_process(process: Process) -> Report {
     look(&process.blob, &process.data.dir, &mut report).await;
     if process.metadata.url.is_some() {
         report.upstream("metadata", &process.metadata).await;
+        let mut holders = report.keys_of("metadata", &process.metadata, "grants").await;
+        if let Ok(keys) = keys(&process.blob.grants) {
+            holders.push(Holder { name: "this".to_owned(), ids: keys.ids() });
+        }
+        report.same_keys("grants", &holders);
     } else {
         report.warning("metadata.url", "is not set: nothing is ever deleted", "say where metadata is");
     }
@@ -91,21 +97,60 @@ async fn bucket(config: &Config, data_dir: &Path, report: &mut Report) {
         Err(error) => return report.wrong(NAME, error.to_string(), "name files with the keys"),
     };
     let tried = match ObjectPacks::new(&settings) {
-        Ok(packs) => packs.try_out().await,
+        Ok(packs) => packs.try_out(|| Clock::System.now_seconds()).await,
         Err(error) => Err(error),
     };
     match tried {
-        Ok(true) => {
-            report.ok(NAME, format!("bucket {} can be listed, written and deleted from", settings.bucket));
+        Ok(tried) => {
+            clock(tried.clock_is_ahead, report);
+            if tried.keeps_the_first {
+                report
+                    .ok(NAME, format!("bucket {} can be listed, written and deleted from", settings.bucket));
+            } else {
+                report.wrong(
+                    NAME,
+                    format!("bucket {} puts objects in place of others, though told not to", settings.bucket),
+                    "use a server that honours `If-None-Match: *`: with this one replicas overwrite each other",
+                );
+            }
         }
-        Ok(false) => report.wrong(
-            NAME,
-            format!("bucket {} puts objects in place of others, though told not to", settings.bucket),
-            "use a server that honours `If-None-Match: *`: with this one replicas overwrite each other",
-        ),
         Err(error) => {
             let advice = "check endpoint, bucket, keys and the clock";
             report.wrong(NAME, format!("bucket {} cannot be used: {error}", settings.bucket), advice);
+        }
+    }
+}
+
+/// A signature that is a quarter of an hour off is refused.
+fn clock(ahead: i64, report: &mut Report) {
+    const NAME: &str = "blob.s3 clock";
+    let side = if ahead < 0 { "behind" } else { "ahead of" };
+    let found = format!("that of the server is {} s {side} ours", ahead.unsigned_abs());
+    match ahead.unsigned_abs() {
+        0..=60 => report.ok(NAME, found),
+        61..=300 => report.warning(NAME, found, "set both by NTP"),
+        _ => report.wrong(NAME, found, "set both by NTP: at 15 minutes every request is refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_may_differ_a_little() {
+        for (ahead, state) in [
+            (0, State::Ok),
+            (60, State::Ok),
+            (-60, State::Ok),
+            (61, State::Warning),
+            (-300, State::Warning),
+            (301, State::Wrong),
+            (i64::MIN, State::Wrong),
+        ] {
+            let mut report = Report::default();
+            clock(ahead, &mut report);
+            assert_eq!(report.checks[0].state, state, "{ahead}: {report:?}");
         }
     }
 }

@@ -50,7 +50,7 @@ use holdall_proto::grant::KeyRing;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::config::Invalid;
 use holdall_runtime::data_dir::DataDir;
-use holdall_runtime::health::{self, Readiness};
+use holdall_runtime::health;
 use holdall_runtime::keyfile;
 use holdall_runtime::layers::{self, Admission};
 use holdall_runtime::run::StartError;
@@ -81,8 +81,6 @@ use crate::store::{OpenError, Settings, Store, packs};
 pub struct Service {
     /// Its methods, wrapped: for `upstream::in_process`, or for a server.
     pub routes: Routes,
-    /// What its health check says; ready from the start.
-    pub readiness: Readiness,
     store: Arc<Store>,
     sweeping: JoinHandle<()>,
     keys: KeyRing,
@@ -140,7 +138,12 @@ impl Service {
 /// # Errors
 /// [`StartError::Config`] for keys or an index that cannot be used, [`StartError::InUse`] when another process has the
 /// directory, [`StartError::Failed`] for anything else.
-pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Service, StartError> {
+pub async fn build(
+    config: &Config,
+    data_dir: &Path,
+    clock: Clock,
+    shutdown: &Shutdown,
+) -> Result<Service, StartError> {
     let keys = keys(&config.grants)?;
     let settings = store_settings(config, data_dir)?;
     let data_dir = DataDir::acquire(data_dir, "holdall-blob")?;
@@ -155,15 +158,13 @@ pub async fn build(config: &Config, data_dir: &Path, clock: Clock) -> Result<Ser
     let board = Board::default();
     let admin = AdminRpc::new(board.clone(), keys.clone(), clock.clone());
     let routes = Routes::new(rpc.into_service()).add_service(admin.into_service());
-    let (routes, readiness) = health::add_health(routes).await;
+    let routes = health::add_health(routes, shutdown, &[("grants", keys.ids())]);
     let routes =
         health::add_reflection(routes, holdall_proto::FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
-    readiness.ready().await;
     let sweeping = sweep::start(&store, clock.clone());
     let routes = layers::wrap(routes, admission(clock.clone()));
     Ok(Service {
         routes,
-        readiness,
         store,
         sweeping,
         keys,
@@ -247,7 +248,7 @@ fn index_error(error: holdall_sql::Error) -> StartError {
     match error {
         Sql::Settings(problem) => StartError::Config(Invalid::new("blob.index.url", problem).into()),
         // A restart would change nothing.
-        error @ (Sql::TooOld { .. } | Sql::Unsafe { .. } | Sql::Migration(_)) => {
+        error @ (Sql::TooOld { .. } | Sql::Unsafe { .. } | Sql::Untrusted(_) | Sql::Migration(_)) => {
             StartError::Config(format!("the index of blobs: {error}").into())
         }
         error => StartError::failed(format!("the index of blobs: {}", chain(&error))),

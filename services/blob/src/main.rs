@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         let timeout = Some(config.metadata.timeout.get());
         let is_told = config.metadata.url.is_some();
         let metadata = is_told.then(|| upstream::connect(&config.metadata, timeout, &idempotent));
-        let mut service = build(&config.blob, &config.data.dir, Clock::System).await?;
+        let mut service = build(&config.blob, &config.data.dir, Clock::System, &process.shutdown).await?;
         service.start_jobs(metadata.transpose()?, &process.shutdown);
         process.announce(&server, &listener);
         server.serve(listener, service.routes.clone(), &process.shutdown).await;

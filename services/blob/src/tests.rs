@@ -11,6 +11,7 @@ mod rotation;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -56,7 +57,9 @@ impl Home {
     }
 
     async fn start(&self) -> Service {
-        build(&self.config, &self.dir.path().join("blob"), self.clock.clock()).await.unwrap()
+        build(&self.config, &self.dir.path().join("blob"), self.clock.clock(), &Shutdown::new(Duration::ZERO))
+            .await
+            .unwrap()
     }
 
     fn write_grant(&self, max_size: u64) -> Bytes {
@@ -342,7 +345,7 @@ async fn a_directory_has_one_owner_and_a_key() {
     let service = home.start().await;
     let again = |home: &Home| {
         let (config, path, clock) = (home.config.clone(), home.dir.path().join("blob"), home.clock.clock());
-        async move { build(&config, &path, clock).await.map(drop).unwrap_err() }
+        async move { build(&config, &path, clock, &Shutdown::new(Duration::ZERO)).await.map(drop).unwrap_err() }
     };
     assert!(matches!(again(&home).await, StartError::InUse(_)));
     home.config.grants.key_files.clear();
@@ -393,7 +396,7 @@ async fn keys_for_encryption_come_from_files() {
     std::fs::remove_file(home.dir.path().join("blob/index.db")).unwrap();
     let start = |home: &Home| {
         let (config, path, clock) = (home.config.clone(), home.dir.path().join("blob"), home.clock.clock());
-        async move { build(&config, &path, clock).await.map(drop) }
+        async move { build(&config, &path, clock, &Shutdown::new(Duration::ZERO)).await.map(drop) }
     };
     assert!(matches!(start(&home).await, Err(StartError::Config(_))));
     home.config.encryption.key_files = vec![new, home.dir.path().join("missing.key")];

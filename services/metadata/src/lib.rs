@@ -43,7 +43,7 @@ use holdall_proto::grant::KeyRing;
 use holdall_runtime::clock::Clock;
 use holdall_runtime::config::Invalid;
 use holdall_runtime::data_dir::DataDir;
-use holdall_runtime::health::{self, Readiness};
+use holdall_runtime::health;
 use holdall_runtime::layers::{self, Admission};
 use holdall_runtime::run::StartError;
 use holdall_runtime::shutdown::Shutdown;
@@ -82,8 +82,6 @@ pub struct Deps {
 pub struct Service {
     /// Every method, with what goes around each; health and reflection included.
     pub routes: Routes,
-    /// Ready from the start; flipped by whoever serves the routes when it stops.
-    pub readiness: Readiness,
     store: Store,
     _elsewhere: Option<DataDir>,
 }
@@ -124,13 +122,13 @@ pub async fn build(config: &Config, data_dir: &Path, deps: Deps) -> Result<Servi
     sweeper::spawn(store.clone(), deps.clock.clone(), &deps.shutdown, micros(config.trash.keep));
 
     let verifier = Verifier::new(ISSUER, AUDIENCE, auth_keys(deps.auth), deps.clock.clone());
+    let shared_keys = [("grants", keys.ids())];
     let rpc = Rpc::new(store.clone(), deps.clock, keys, pager, micros(config.grants.read_lifetime));
-    let (routes, readiness) = health::add_health(rpc.routes()).await;
+    let routes = health::add_health(rpc.routes(), &deps.shutdown, &shared_keys);
     let routes =
         health::add_reflection(routes, holdall_proto::FILE_DESCRIPTOR_SET).map_err(StartError::failed)?;
-    readiness.ready().await;
     let routes = layers::wrap(routes, Admission::new(verifier, rpc::PUBLIC));
-    Ok(Service { routes, readiness, store, _elsewhere: elsewhere })
+    Ok(Service { routes, store, _elsewhere: elsewhere })
 }
 
 /// Brings the schema of the database up to date, for a service that may not do that itself.
@@ -153,7 +151,7 @@ fn database_error(error: holdall_sql::Error) -> StartError {
             StartError::Config(Invalid::new("metadata.database.url", problem).into())
         }
         // A restart would change nothing.
-        Sql::TooOld { .. } | Sql::Unsafe { .. } | Sql::Migration(_) => {
+        Sql::TooOld { .. } | Sql::Unsafe { .. } | Sql::Untrusted(_) | Sql::Migration(_) => {
             StartError::Config(format!("database of the metadata service: {error}").into())
         }
         error => StartError::failed(format!("database of the metadata service: {error}")),

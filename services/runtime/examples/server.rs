@@ -59,10 +59,9 @@ async fn serve(process: Process<Config>) -> Result<(), StartError> {
     let listener = run::bind(process.config.server.listen).await?;
 
     let verifier = Verifier::new("nobody", "nobody", key_source(async || Ok(Vec::new())), Clock::System);
-    let (routes, readiness) = health::add_health(Routes::default()).await;
+    let routes = health::add_health(Routes::default(), &process.shutdown, &[]);
     let routes = layers::wrap(routes, Admission::new(verifier, &[HEALTH]));
 
-    readiness.ready().await;
     process.announce(&server, &listener);
     server.serve(listener, routes, &process.shutdown).await;
     Ok(())

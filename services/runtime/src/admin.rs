@@ -103,7 +103,7 @@ impl State {
         }
         match path {
             "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.shutdown.is_requested() => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/readyz" if self.shutdown.has_begun() => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             "/readyz" if self.ready.get() => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             "/metrics" => match self.scrape.text() {

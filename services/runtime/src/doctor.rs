@@ -51,6 +51,15 @@ pub struct Check {
     pub advice: String,
 }
 
+/// Somebody who holds keys that are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Who.
+    pub name: String,
+    /// Ids of the keys, the one that is used first.
+    pub ids: Vec<String>,
+}
+
 /// What was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -103,6 +112,52 @@ impl Report {
                 self.wrong(&name, "does not take calls", "wait until it has started, or look into its log");
             }
             Err(status) => self.wrong(&name, format!("does not answer: {:?}", status.code()), advice),
+        }
+    }
+
+    /// What the replicas of another service hold of the keys that are shared for `of`, as far as they can be reached. `name` is
+    /// that of the service.
+    pub async fn keys_of(&self, name: &str, config: &UpstreamConfig, of: &str) -> Vec<Holder> {
+        let urls = config.url.as_deref().unwrap_or_default();
+        let first = urls.split(',').next().and_then(|url| url.trim().parse::<http::Uri>().ok());
+        let first = first.as_ref().and_then(http::Uri::host).map(str::to_owned);
+        let mut holders = Vec::new();
+        for url in urls.split(',').map(str::trim) {
+            let one = UpstreamConfig {
+                url: Some(url.to_owned()),
+                server_name: config.server_name.clone().or_else(|| first.clone()),
+                ..config.clone()
+            };
+            let timeout = Some(config.timeout.get());
+            let Ok(upstream) = upstream::connect(&one, timeout, &upstream::Idempotent::default()) else {
+                continue;
+            };
+            let mut health = tonic_health::pb::health_client::HealthClient::new(upstream);
+            let Ok(answer) = health.check(tonic_health::pb::HealthCheckRequest::default()).await else {
+                continue;
+            };
+            let ids = crate::health::key_ids(&answer).into_iter().find(|(kind, _)| kind == of);
+            holders.extend(ids.map(|(_, ids)| Holder { name: format!("{name} at {url}"), ids }));
+        }
+        holders
+    }
+
+    /// Whether what each of these seals can be opened by all of them.
+    pub fn same_keys(&mut self, of: &str, holders: &[Holder]) {
+        let name = format!("keys of {of}");
+        let mut strangers = Vec::new();
+        for sealing in holders {
+            let Some(key) = sealing.ids.first() else { continue };
+            let without = holders.iter().filter(|opening| !opening.ids.contains(key));
+            strangers.extend(without.map(|opening| (sealing, key, opening)));
+        }
+        for (sealing, key, opening) in &strangers {
+            let found = format!("{} uses the key {key}, which {} does not have", sealing.name, opening.name);
+            self.wrong(&name, found, "give both the same key files, and start them again");
+        }
+        if strangers.is_empty() && holders.len() > 1 {
+            let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
+            self.ok(&name, format!("are the same: {}", names.join(", ")));
         }
     }
 

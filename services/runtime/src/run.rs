@@ -276,7 +276,7 @@ where
     F: FnOnce(Process<C>) -> Fut,
     Fut: Future<Output = Result<(), StartError>>,
 {
-    let shutdown = Shutdown::new(config.shutdown().timeout.get());
+    let shutdown = Shutdown::with_drain(config.shutdown().drain.get(), config.shutdown().timeout.get());
     shutdown.on_signals().map_err(StartError::failed)?;
     let ready = Ready::default();
     let admin = match config.admin().listen.zip(scrape) {

@@ -14,7 +14,9 @@ pub struct Shutdown(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    begun: CancellationToken,
     token: CancellationToken,
+    drain: Duration,
     tasks: TaskTracker,
     limit: Duration,
     requested_at: OnceLock<Instant>,
@@ -33,8 +35,16 @@ pub enum Drained {
 impl Shutdown {
     /// A shutdown that nobody has asked for, with `limit` for the work under way once somebody does.
     pub fn new(limit: Duration) -> Self {
+        Self::with_drain(Duration::ZERO, limit)
+    }
+
+    /// The same, with `drain` between the beginning and the request: health checks say NOT_SERVING in it, and everything else
+    /// goes on, so that whoever sends new work can learn to send it elsewhere.
+    pub fn with_drain(drain: Duration, limit: Duration) -> Self {
         Self(Arc::new(Inner {
+            begun: CancellationToken::new(),
             token: CancellationToken::new(),
+            drain,
             tasks: TaskTracker::new(),
             limit,
             requested_at: OnceLock::new(),
@@ -44,8 +54,28 @@ impl Shutdown {
 
     /// Asks everything to stop. Asking again changes nothing.
     pub fn request(&self) {
+        self.0.begun.cancel();
         self.0.requested_at.get_or_init(Instant::now);
         self.0.token.cancel();
+    }
+
+    /// Begins to end: [`request`](Self::request)s after the time to drain.
+    pub async fn begin(&self) {
+        self.0.begun.cancel();
+        if !self.0.drain.is_zero() {
+            tokio::time::sleep(self.0.drain).await;
+        }
+        self.request();
+    }
+
+    /// True once it begins.
+    pub fn has_begun(&self) -> bool {
+        self.0.begun.is_cancelled()
+    }
+
+    /// Returns when it begins.
+    pub async fn begun(&self) {
+        self.0.begun.cancelled().await;
     }
 
     /// True once somebody has asked.
@@ -112,12 +142,13 @@ impl Shutdown {
                     _ = terminate.recv() => ("SIGTERM", SignalKind::terminate().as_raw_value()),
                     _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt().as_raw_value()),
                 };
-                if shutdown.is_requested() {
+                if shutdown.has_begun() {
                     tracing::warn!(signal = name, "stopping at once");
                     std::process::exit(128 + number);
                 }
-                tracing::info!(signal = name, limit = ?shutdown.0.limit, "stopping");
-                shutdown.request();
+                tracing::info!(signal = name, drain = ?shutdown.0.drain, limit = ?shutdown.0.limit, "stopping");
+                let ending = shutdown.clone();
+                tokio::spawn(async move { ending.begin().await });
             }
         });
         Ok(())
@@ -141,6 +172,18 @@ mod tests {
         assert!(!shutdown.is_requested());
         assert_eq!(shutdown.drain().await, Drained::Complete);
         assert!(is_done.try_recv().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_begins_before_it_is_requested() {
+        let shutdown = Shutdown::with_drain(Duration::from_secs(5), Duration::from_secs(30));
+        let since = Instant::now();
+        let ending = shutdown.clone();
+        tokio::spawn(async move { ending.begin().await });
+        shutdown.begun().await;
+        assert!(shutdown.has_begun() && !shutdown.is_requested());
+        shutdown.requested().await;
+        assert!((Duration::from_secs(5)..Duration::from_secs(6)).contains(&since.elapsed()));
     }
 
     #[tokio::test(start_paused = true)]

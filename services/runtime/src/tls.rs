@@ -15,6 +15,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use crate::config::{TlsConfig, UpstreamConfig};
+use crate::layers::Permit;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,7 @@ pub(crate) struct Listening {
     config: TlsConfig,
     alpn: &'static [&'static [u8]],
     names: Vec<ServerName<'static>>,
+    calls: Option<Vec<(ServerName<'static>, String, Vec<String>)>>,
     current: Mutex<Offer>,
 }
 
@@ -65,9 +67,15 @@ struct Offer {
 impl Listening {
     /// Reads the files. `alpn` lists the protocols, the preferred first.
     pub(crate) fn new(config: &TlsConfig, alpn: &'static [&'static [u8]]) -> Result<Self, TlsError> {
-        let names = config.client_names.iter().filter_map(|name| ServerName::try_from(name.clone()).ok());
+        let parse = |name: &String| ServerName::try_from(name.clone()).ok();
+        let calls = config.client_calls.as_ref().map(|calls| {
+            let entry =
+                |(name, calls): (&String, &Vec<String>)| Some((parse(name)?, name.clone(), calls.clone()));
+            calls.iter().filter_map(entry).collect()
+        });
         Ok(Self {
-            names: names.collect(),
+            names: config.client_names.iter().filter_map(parse).collect(),
+            calls,
             current: Mutex::new(Offer::read(config, alpn)?),
             config: config.clone(),
             alpn,
@@ -98,9 +106,23 @@ impl Listening {
         if self.names.is_empty() {
             return true;
         }
-        let own = shown.and_then(<[_]>::first).and_then(|own| ParsedCertificate::try_from(own).ok());
-        own.is_some_and(|own| self.names.iter().any(|name| verify_server_name(&own, name).is_ok()))
+        own(shown).is_some_and(|own| self.names.iter().any(|name| verify_server_name(&own, name).is_ok()))
     }
+
+    /// What a client that has shown these certificates may call; `None` where that is not limited.
+    pub(crate) fn permit(&self, shown: Option<&[CertificateDer<'_>]>) -> Option<Permit> {
+        let own = own(shown);
+        let proved = self.calls.as_ref()?.iter().filter_map(|(name, text, calls)| {
+            verify_server_name(own.as_ref()?, name).ok()?;
+            Some((text.as_str(), calls.as_slice()))
+        });
+        Some(Permit::new(proved))
+    }
+}
+
+/// The client's own among the certificates that it has shown.
+fn own<'a>(shown: Option<&'a [CertificateDer<'_>]>) -> Option<ParsedCertificate<'a>> {
+    shown.and_then(<[_]>::first).and_then(|own| ParsedCertificate::try_from(own).ok())
 }
 
 /// Whether what a listener is to offer can be used.

@@ -10,7 +10,8 @@
 //!
 //! A service may have several replicas: several URLs, or one whose name stands for several addresses, as that of a headless
 //! Service does. Names are looked up every few seconds. Each call goes to the less busy of two that are in reach; one that
-//! cannot be reached is left alone until it can. A call that was not sent is sent to another replica; one that may have been
+//! cannot be reached is left alone until it can, and when none can, calls fail at once. Calls under way are counted, and those
+//! beyond `max_calls` fail at once too: a service that has become slow does not fill the memory of its callers. A call that was not sent is sent to another replica; one that may have been
 //! done is made again only if its method is idempotent, as long as such repeats are a small part of all calls.
 
 mod replay;
@@ -28,6 +29,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
@@ -39,10 +41,11 @@ use tower::{Service, ServiceExt};
 use crate::BoxError;
 use crate::config::UpstreamConfig;
 use crate::layers::deadline;
+use crate::status::Failure;
 use crate::tls::TlsError;
 
 use replay::Replay;
-use replicas::{Call, Replicas, Waiting};
+use replicas::{Call, Choice, Nobody, Replica, Replicas, Waiting};
 
 /// Another service. Cheap to clone.
 pub type Upstream = BoxCloneSyncService<Request<Body>, Response<Body>, CallError>;
@@ -91,6 +94,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A call that took this long to fail is not made again: whoever waits has waited enough.
 const ENOUGH: Duration = Duration::from_secs(1);
 
+/// When to come back where a call failed at once.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// Why an upstream cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -129,6 +135,7 @@ pub fn connect(
 ) -> Result<Upstream, UpstreamError> {
     let inner = Balanced {
         replicas: Replicas::new(config)?,
+        places: Arc::new(Semaphore::new(config.max_calls)),
         idempotent: Arc::clone(idempotent),
         budget: Arc::new(TpsBudget::new(BUDGET_TTL, BUDGET_MIN, BUDGET_SHARE)),
     };
@@ -164,6 +171,8 @@ fn channel(
 #[derive(Clone)]
 struct Balanced {
     replicas: Replicas,
+    /// For calls under way.
+    places: Arc<Semaphore>,
     idempotent: Idempotent,
     budget: Arc<TpsBudget>,
 }
@@ -184,37 +193,56 @@ impl Service<Request<Body>> for Balanced {
 
 impl Balanced {
     async fn attempts(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(overloaded().into());
+        };
+        let mut place = Some(place);
         let (parts, body) = request.into_parts();
         let body = Replay::new(body);
         let limit = deadline::read(&parts.headers);
         self.budget.deposit();
         let began = Instant::now();
-        let mut failed = None;
+        let mut failed: Option<(Arc<Replica>, Result<_, BoxError>)> = None;
         let mut attempts = 1;
         loop {
-            let Some(replica) = self.replicas.choose(failed.as_ref()).await else {
-                return Err(tonic::Status::unavailable("the service has no address").into());
+            let choice = self.replicas.choose(failed.as_ref().map(|(replica, _)| replica)).await;
+            let Choice { replica, .. } = &match choice {
+                Ok(choice) => choice,
+                // What was said before says more.
+                Err(nobody) => {
+                    return failed.map_or_else(|| Err(unreachable(&nobody).into()), |(_, answer)| answer);
+                }
             };
             let Some(attempt) = body.attempt() else {
                 return Err(tonic::Status::unknown("the connection broke under the call").into());
             };
             let (mut channel, call) = replica.begin();
-            let waiting = Waiting::new(&self.replicas, &replica, limit);
+            let waiting = Waiting::new(&self.replicas, replica, limit);
+            let tried = Instant::now();
             let answer = match channel.ready().await {
                 Ok(channel) => channel.call(Request::from_parts(parts.clone(), attempt)).await,
                 Err(error) => Err(error),
             };
+            if let Err(error) = &answer
+                && is_expired(error)
+            {
+                // The caller's time is over, which says little of the replica.
+                return answer.map_err(Into::into);
+            }
             waiting.over();
             let (answer, was_sent) = match answer {
                 Ok(answer) => {
                     call.answered();
                     if !is_unavailable(&answer) {
-                        return Ok(answer.map(|body| Body::new(Answering { body, _call: call })));
+                        let place = place.take();
+                        return Ok(
+                            answer.map(|body| Body::new(Answering { body, _call: call, _place: place }))
+                        );
                     }
                     (Ok(answer), true)
                 }
                 Err(error) => {
-                    self.replicas.failed(&replica);
+                    self.replicas.failed(replica, tried.elapsed());
                     let was_sent = was_sent(&error);
                     (Err(error.into()), was_sent)
                 }
@@ -226,10 +254,25 @@ impl Balanced {
                 return answer;
             }
             attempts += 1;
-            failed = Some(replica);
+            failed = Some((Arc::clone(replica), answer));
             tokio::time::sleep(rand::random_range(PAUSE..3 * PAUSE)).await;
         }
     }
+}
+
+/// There are as many calls under way as there may be.
+fn overloaded() -> tonic::Status {
+    let failure =
+        Failure::new(Code::Unavailable, "OVERLOADED", "Too many calls to this service are under way.");
+    failure.retry_after(RETRY_AFTER).status()
+}
+
+fn unreachable(nobody: &Nobody) -> tonic::Status {
+    let message = match nobody {
+        Nobody::Known => "The service has no address.",
+        Nobody::InReach => "The service is out of reach.",
+    };
+    Failure::new(Code::Unavailable, "UNAVAILABLE", message).retry_after(RETRY_AFTER).status()
 }
 
 /// Whether the service said, before anything else, that it cannot do this now.
@@ -252,6 +295,7 @@ fn was_sent(error: &(dyn std::error::Error + 'static)) -> bool {
 struct Answering {
     body: Body,
     _call: Call,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl http_body::Body for Answering {
@@ -324,12 +368,10 @@ where
 /// Gives an expired deadline the same code as everywhere else. Other errors keep their chain, in which tonic
 /// finds the code.
 fn to_status(error: BoxError) -> CallError {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
-    while let Some(cause) = source {
-        if cause.is::<tonic::TimeoutExpired>() {
-            return CallError(deadline::exceeded().into());
-        }
-        source = cause.source();
-    }
-    CallError(error)
+    if is_expired(&*error) { CallError(deadline::exceeded().into()) } else { CallError(error) }
+}
+
+fn is_expired(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|cause| cause.is::<tonic::TimeoutExpired>())
 }

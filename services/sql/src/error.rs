@@ -87,6 +87,10 @@ pub enum Error {
     /// The settings make no sense; the text says why.
     #[error("{0}")]
     Settings(String),
+    /// What the server proved of itself is not what the URL asks for, or the files for that cannot be used. Only when a
+    /// database is opened.
+    #[error("the connection to the database cannot be trusted: {0}")]
+    Untrusted(#[source] Source),
     /// The database's file could not be made or protected.
     #[error("the database's file could not be prepared")]
     File(#[source] std::io::Error),
@@ -115,6 +119,18 @@ impl Error {
             Self::Busy(Source(sqlx::Error::PoolTimedOut)) => true,
             _ => false,
         }
+    }
+
+    /// An error of the first connection, over TCP or not, which shows what no waiting mends.
+    pub(crate) fn connecting(error: sqlx::Error, over_tcp: bool) -> Self {
+        use std::io::ErrorKind::{InvalidData, NotFound};
+        let is_lasting = match &error {
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => true,
+            // A certificate that was refused; a file for TLS that is not there. A socket may come yet.
+            sqlx::Error::Io(inner) => inner.kind() == InvalidData || (over_tcp && inner.kind() == NotFound),
+            _ => false,
+        };
+        if is_lasting { Self::Untrusted(Source(error)) } else { Self::statement(error) }
     }
 
     /// An error before anything could have been committed.

@@ -105,6 +105,10 @@ fn of_error(settings: &Settings, error: &Error) -> Finding {
         }
         Error::TooOld { .. } => (error.to_string(), "use a newer one"),
         Error::Unsafe { .. } => (error.to_string(), "change that setting of the server"),
+        Error::Untrusted(_) => (
+            format!("{place}: {error}"),
+            "correct `sslmode`, `sslrootcert` or the host of the URL, or the server's certificate",
+        ),
         Error::Settings(_) => (error.to_string(), "correct the URL"),
         // A refused password, a database that is not there: the server says which.
         Error::Other(source) => (format!("{place}: {source}"), "correct the URL, or the rights of its role"),

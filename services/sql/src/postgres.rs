@@ -129,11 +129,12 @@ pub(crate) async fn inspect(
 /// A connection, as soon as the server can be reached: it may be starting as well.
 async fn connect(options: &PgConnectOptions, wait: Duration) -> Result<PgConnection, Error> {
     let asked = Instant::now();
+    let over_tcp = options.get_socket().is_none() && !options.get_host().starts_with('/');
     loop {
         let connected = tokio::time::timeout(LIMITS.wait, options.connect())
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            .map_err(Error::statement);
+            .map_err(|error| Error::connecting(error, over_tcp));
         match connected {
             Err(Error::Busy(error)) if asked.elapsed() < wait => {
                 let (host, port) = (options.get_host(), options.get_port());

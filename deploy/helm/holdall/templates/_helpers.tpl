@@ -8,10 +8,10 @@
 {{- if eq .Values.shape "single" -}}
 gateway: {port: 8080, protocol: http, keys: [], calls: []}
 {{- else -}}
-gateway: {port: 8080, protocol: http, keys: [delegation], calls: [auth, metadata, blob]}
-auth: {port: 7001, protocol: grpc, keys: [delegation, signing], calls: [], database: HOLDALL_AUTH__DATABASE__URL}
-metadata: {port: 7002, protocol: grpc, keys: [grants], calls: [auth], database: HOLDALL_METADATA__DATABASE__URL}
-blob: {port: 7003, protocol: grpc, keys: [grants, s3, encryption], calls: [metadata], database: HOLDALL_BLOB__INDEX__URL}
+gateway: {port: 8080, protocol: http, keys: [delegation], calls: [auth, metadata, blob], may: {}}
+auth: {port: 7001, protocol: grpc, keys: [delegation, signing], calls: [], may: {}, database: HOLDALL_AUTH__DATABASE__URL}
+metadata: {port: 7002, protocol: grpc, keys: [grants], calls: [auth], may: {auth: [holdall.auth.v1.KeyService]}, database: HOLDALL_METADATA__DATABASE__URL}
+blob: {port: 7003, protocol: grpc, keys: [grants, s3, encryption], calls: [metadata], may: {metadata: [holdall.metadata.v1.RootsService]}, database: HOLDALL_BLOB__INDEX__URL}
 {{- end -}}
 {{- end }}
 
@@ -61,10 +61,15 @@ securityContext:
   seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{/* The name of a service, which its certificate has too: (dict "root" $ "name" NAME) */}}
+{{- define "holdall.host" -}}
+{{ printf "%s-%s.%s.svc" (include "holdall.fullname" .root) .name .root.Release.Namespace }}
+{{- end }}
+
 {{/* How a service is called: (dict "root" $ "callee" NAME "tls" BOOL) */}}
 {{- define "holdall.upstream" -}}
 {{- $services := include "holdall.services" .root | fromYaml }}
-{{- $host := printf "%s-%s.%s.svc" (include "holdall.fullname" .root) .callee .root.Release.Namespace }}
+{{- $host := include "holdall.host" (dict "root" .root "name" .callee) }}
 {{ .callee }}.url: {{ ternary "https" "http" .tls }}://{{ $host }}:{{ (get $services .callee).port }}
 {{- if .tls }}
 {{ .callee }}.ca_file: /etc/holdall/tls/ca.crt
@@ -147,6 +152,12 @@ blob.s3.secret_key_file: /etc/holdall/s3/{{ .Values.secrets.s3.secretKey }}
 {{- $_ := set $keys "server.tls.cert_file" "/etc/holdall/tls/tls.crt" }}
 {{- $_ := set $keys "server.tls.key_file" "/etc/holdall/tls/tls.key" }}
 {{- $_ := set $keys "server.tls.client_ca_file" "/etc/holdall/tls/ca.crt" }}
+{{- range $caller, $_ := include "holdall.services" $root | fromYaml }}
+{{- if has $.name .calls }}
+{{- $host := include "holdall.host" (dict "root" $root "name" $caller) }}
+{{- $_ := set $keys (printf "server.tls.client_calls.%q" $host) (get .may $.name | default (list "*")) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- $_ := set $keys "admin.listen" "0.0.0.0:9090" }}
 {{- $_ := set $keys "data.dir" "/var/lib/holdall" }}
@@ -155,6 +166,7 @@ blob.s3.secret_key_file: /etc/holdall/s3/{{ .Values.secrets.s3.secretKey }}
 {{- with $root.Values.telemetry.otlpEndpoint }}
 {{- $_ := set $keys "telemetry.otlp_endpoint" . }}
 {{- end }}
+{{- $_ := set $keys "shutdown.drain" (printf "%vs" $root.Values.shutdown.drainSeconds) }}
 {{- $_ := set $keys "shutdown.timeout" (printf "%vs" $root.Values.shutdown.timeoutSeconds) }}
 {{- range $key, $value := (get $root.Values .name).config }}
 {{- $_ := set $keys $key $value }}

@@ -20,7 +20,7 @@ fn grant(home: &Home) -> Bytes {
 }
 
 fn shutdown() -> Shutdown {
-    Shutdown::new(std::time::Duration::from_secs(5))
+    Shutdown::new(Duration::from_secs(5))
 }
 
 /// Watches until the job is as wanted.
@@ -31,7 +31,7 @@ async fn until(home: &Home, service: &Service, kind: JobKind, is_wanted: impl Fn
         futures::future::ready(jobs.into_iter().find(|job| job.kind() == kind && is_wanted(job)))
     });
     let mut found = std::pin::pin!(found);
-    tokio::time::timeout(std::time::Duration::from_secs(30), found.next()).await.unwrap().unwrap()
+    tokio::time::timeout(Duration::from_secs(30), found.next()).await.unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +110,7 @@ async fn a_job_is_started_stopped_and_goes_on() {
     let job = until(&home, &service, JobKind::Scrub, |job| job.state() != JobState::Stopped).await;
     assert_eq!((job.state(), job.has_lease), (JobState::Waiting, false));
     index.renew(&lease, 0).await.unwrap();
-    home.clock.advance(std::time::Duration::from_secs(60));
+    home.clock.advance(Duration::from_secs(60));
     let later = holdall_proto::timestamp(NOW + MINUTE);
     // The start before this one may still be about to look at the lease.
     client(&service).start_job(start).await.unwrap();

@@ -59,6 +59,8 @@ pub enum Fault {
     LoseAnswer,
     /// Nothing goes wrong: the requests are counted.
     Count,
+    /// What was made a moment ago was made ten minutes ago, by the server's clock.
+    ClockBehind,
 }
 
 struct Rule {
@@ -235,7 +237,7 @@ async fn answer(
     };
     let broken = || std::io::Error::other("broken on purpose");
     match fault {
-        None | Some(Fault::Count | Fault::Cut | Fault::LoseAnswer) => {}
+        None | Some(Fault::Count | Fault::Cut | Fault::LoseAnswer | Fault::ClockBehind) => {}
         Some(Fault::SlowDown) => {
             // The request is read to its end, so that the answer is seen.
             let _ = request.into_body().collect().await;
@@ -254,7 +256,14 @@ async fn answer(
     if fault == Some(Fault::LoseAnswer) {
         return Err(broken());
     }
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    if fault == Some(Fault::ClockBehind) {
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+        let text = s3s::dto::Timestamp::from(then);
+        let mut value = Vec::new();
+        text.format(s3s::dto::TimestampFormat::HttpDate, &mut value).unwrap();
+        head.headers.insert(http::header::LAST_MODIFIED, value.try_into().unwrap());
+    }
     let body = body.map_err(failed);
     if fault == Some(Fault::Cut) {
         let body = body.collect().await?.to_bytes();

@@ -1,11 +1,13 @@
 //! The sections that every process has. Each is inert data with defaults and a `validate()`.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{ByteSize, HumanDuration, Invalid, Validate};
+use crate::layers::{HEALTH, REFLECTION, covers};
 
 /// `[server]`: where a process listens and how much it takes on at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +118,29 @@ pub struct TlsConfig {
     /// good enough.
     #[serde(default)]
     pub client_names: Vec<String>,
+    /// Listener for gRPC: what a client may call, by the DNS names in its certificate; it may call what any of them may. An
+    /// entry is a service (`package.Service`), a method (`package.Service/Method`) or `*`. Who is not named may call the
+    /// health service and nothing else. Absent: whoever may connect may call everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_calls: Option<BTreeMap<String, Vec<String>>>,
+}
+
+impl ServerConfig {
+    /// Checks that every entry of `tls.client_calls` is in the contract: `methods` are the paths of all its methods,
+    /// `/package.Service/Method`. The services of the runtime itself, such as reflection, may be named too.
+    pub fn check_calls(&self, methods: &[String]) -> Result<(), Invalid> {
+        let calls = self.tls.iter().filter_map(|tls| tls.client_calls.as_ref());
+        let own =
+            [format!("{HEALTH}Check"), format!("{HEALTH}Watch"), format!("{REFLECTION}ServerReflectionInfo")];
+        for entry in calls.flatten().flat_map(|(_, entries)| entries) {
+            let known = methods.iter().chain(&own).any(|path| covers(entry, path));
+            if !known {
+                let problem = format!("has {entry:?}, which is no service and no method (and not \"*\")");
+                return Err(Invalid::new("tls.client_calls", problem));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Validate for TlsConfig {
@@ -125,13 +150,30 @@ impl Validate for TlsConfig {
         if !self.client_names.is_empty() && self.client_ca_file.is_none() {
             return Err(Invalid::new("client_ca_file", "is needed with client_names"));
         }
-        for name in &self.client_names {
-            if rustls::pki_types::DnsName::try_from(name.as_str()).is_err() {
-                return Err(Invalid::new("client_names", format!("has {name:?}, which is no DNS name")));
+        dns_names("client_names", &self.client_names)?;
+        if let Some(calls) = &self.client_calls {
+            if self.client_ca_file.is_none() {
+                return Err(Invalid::new("client_ca_file", "is needed with client_calls"));
+            }
+            dns_names("client_calls", calls.keys())?;
+            if let Some(stranger) =
+                calls.keys().find(|name| !self.client_names.is_empty() && !self.client_names.contains(name))
+            {
+                let problem = format!("has {stranger:?}, which is not among client_names and cannot connect");
+                return Err(Invalid::new("client_calls", problem));
             }
         }
         self.client_ca_file.as_deref().map_or(Ok(()), |file| readable("client_ca_file", file))
     }
+}
+
+fn dns_names<'a>(key: &str, names: impl IntoIterator<Item = &'a String>) -> Result<(), Invalid> {
+    for name in names {
+        if rustls::pki_types::DnsName::try_from(name.as_str()).is_err() {
+            return Err(Invalid::new(key, format!("has {name:?}, which is no DNS name")));
+        }
+    }
+    Ok(())
 }
 
 /// `[admin]`: a listener for those who operate a process. It tells what is of no use to others and nothing that is
@@ -183,6 +225,8 @@ pub struct UpstreamConfig {
     pub server_name: Option<String>,
     /// How long a call may take, unless it streams content.
     pub timeout: HumanDuration,
+    /// Calls under way at once, over each of the connections to the service. More fail at once, to be made again.
+    pub max_calls: usize,
 }
 
 impl Default for UpstreamConfig {
@@ -194,6 +238,7 @@ impl Default for UpstreamConfig {
             key_file: None,
             server_name: None,
             timeout: HumanDuration::from_secs(5),
+            max_calls: 1024,
         }
     }
 }
@@ -201,6 +246,9 @@ impl Default for UpstreamConfig {
 impl Validate for UpstreamConfig {
     fn validate(&self) -> Result<(), Invalid> {
         positive("timeout", self.timeout)?;
+        if !(1..=1 << 20).contains(&self.max_calls) {
+            return Err(Invalid::new("max_calls", "must be from 1 to 1048576"));
+        }
         if let Some(url) = &self.url {
             let mut schemes = Vec::new();
             for url in url.split(',') {
@@ -290,13 +338,15 @@ impl Validate for TelemetryConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// How long requests that are under way at SIGTERM may take to finish.
+    /// From SIGTERM on, how long health checks say that nothing new should be sent here while whatever comes is still taken.
+    pub drain: HumanDuration,
+    /// How long requests that are under way after that may take to finish.
     pub timeout: HumanDuration,
 }
 
 impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self { timeout: HumanDuration::from_secs(30) }
+        Self { drain: HumanDuration::from_secs(0), timeout: HumanDuration::from_secs(30) }
     }
 }
 

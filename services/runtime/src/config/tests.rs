@@ -195,3 +195,40 @@ fn complaints_do_not_quote_variables() {
         assert!(text.starts_with(&variable) && !text.contains("s3cret"), "{text}");
     }
 }
+
+#[test]
+fn what_clients_may_call_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("some.pem");
+    std::fs::write(&file, "").unwrap();
+    let of = |more: &str| {
+        let tls = format!("[server.tls]\ncert_file = {file:?}\nkey_file = {file:?}\n{more}");
+        load(&tls, &[], &[]).map(|config| config.server)
+    };
+    let ca = format!("client_ca_file = {file:?}\n");
+    let refused = |more: &str| of(more).unwrap_err().to_string();
+    assert!(refused("client_calls = {}").contains("server.tls.client_ca_file is needed with client_calls"));
+    assert!(refused(&format!("{ca}client_calls = {{'a b' = ['*']}}")).contains("no DNS name"));
+    let stranger = format!("{ca}client_names = ['a.svc']\nclient_calls = {{'b.svc' = ['*']}}");
+    assert!(refused(&stranger).contains("not among client_names"));
+
+    let methods = ["/a.B/C".to_owned()];
+    for (entry, good) in [
+        ("*", true),
+        ("a.B", true),
+        ("a.B/C", true),
+        ("grpc.reflection.v1.ServerReflection", true),
+        ("a.B/D", false),
+        ("a", false),
+        ("a.b", false),
+        ("/a.B/C", false),
+        ("a.B/", false),
+        ("", false),
+    ] {
+        let server = of(&format!("{ca}[server.tls.client_calls]\n'a.svc' = [{entry:?}]")).unwrap();
+        let checked = server.check_calls(&methods);
+        assert_eq!(checked.is_ok(), good, "{entry}");
+        assert!(checked.err().is_none_or(|invalid| invalid.key() == "tls.client_calls"));
+    }
+    assert_eq!(ServerConfig::default().check_calls(&[]), Ok(()));
+}

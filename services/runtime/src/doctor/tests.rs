@@ -97,7 +97,7 @@ fn certificate(dir: &Path) -> TlsConfig {
     fs::write(&cert_file, pem("CERTIFICATE", certificate.der())).unwrap();
     fs::write(&key_file, pem("PRIVATE KEY", &key.serialize_der())).unwrap();
     fs::set_permissions(&key_file, Permissions::from_mode(0o600)).unwrap();
-    TlsConfig { cert_file, key_file, client_ca_file: None, client_names: Vec::new() }
+    TlsConfig { cert_file, key_file, client_ca_file: None, client_names: Vec::new(), client_calls: None }
 }
 
 #[test]
@@ -137,4 +137,25 @@ async fn services_that_are_not_there() {
     let mut report = Report::default();
     report.upstream("auth", &config).await;
     assert!(report.is_wrong() && report.checks[0].name == "auth.url", "{report:?}");
+}
+
+#[test]
+fn keys_that_are_shared_are_compared() {
+    let holder = |name: &str, ids: &[&str]| Holder {
+        name: name.to_owned(),
+        ids: ids.iter().map(|&id| id.to_owned()).collect(),
+    };
+    let wrong = |holders: &[Holder]| {
+        let checks = found(|report| report.same_keys("grants", holders));
+        (checks.len(), checks.iter().filter(|(_, state)| *state == State::Wrong).count())
+    };
+    assert_eq!(wrong(&[holder("a", &["1"]), holder("b", &["1"])]), (1, 0));
+    // In the middle of a rotation.
+    assert_eq!(wrong(&[holder("a", &["1", "2"]), holder("b", &["2", "1"])]), (1, 0));
+    assert_eq!(wrong(&[holder("a", &["1"]), holder("b", &["2", "1"])]), (1, 1));
+    assert_eq!(wrong(&[holder("a", &["1"]), holder("b", &["2"])]), (2, 2));
+    assert_eq!(wrong(&[holder("a", &["1"]), holder("b", &[])]), (1, 1));
+    // There is nothing to compare.
+    assert_eq!(wrong(&[holder("a", &["1"])]), (0, 0));
+    assert_eq!(wrong(&[]), (0, 0));
 }

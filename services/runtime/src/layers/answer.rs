@@ -20,6 +20,7 @@ use crate::telemetry::DURATIONS;
 pub(super) struct Instruments {
     duration: Histogram<f64>,
     panics: Counter<u64>,
+    pub(super) denied: Counter<u64>,
 }
 
 impl Instruments {
@@ -33,9 +34,14 @@ impl Instruments {
             .build();
         let panics =
             meter.u64_counter("holdall.panics").with_description("Panics that became INTERNAL").build();
-        // It is there from the start, so that the first one can be seen to be one more.
+        let denied = meter
+            .u64_counter("holdall.peer.denied")
+            .with_description("Calls of peers that may not make them")
+            .build();
+        // They are there from the start, so that the first one can be seen to be one more.
         panics.add(0, &[]);
-        Self { duration, panics }
+        denied.add(0, &[]);
+        Self { duration, panics, denied }
     }
 }
 
@@ -46,6 +52,7 @@ pub(super) struct Rpc {
     method: String,
     started: Instant,
     instruments: Instruments,
+    is_refused: bool,
     ended: bool,
 }
 
@@ -64,7 +71,12 @@ impl Rpc {
         );
         crate::trace::adopt(&span, headers);
         let (service, method) = (service.to_owned(), method.to_owned());
-        Self { span, service, method, started: Instant::now(), instruments, ended: false }
+        Self { span, service, method, started: Instant::now(), instruments, is_refused: false, ended: false }
+    }
+
+    /// Notes that the peer may not call it, and that nobody has looked whether there is such a method.
+    pub(super) fn refused(&mut self) {
+        self.is_refused = true;
     }
 
     /// Notes how it ended. Only the first end counts.
@@ -85,7 +97,7 @@ impl Rpc {
             _ => tracing::debug!(service, method, ?code, seconds, "call ended"),
         });
         // Names that no method has must not each become a time series.
-        let known = !matches!(code, Code::Unimplemented | Code::Unauthenticated);
+        let known = !self.is_refused && !matches!(code, Code::Unimplemented | Code::Unauthenticated);
         let name = |name: &str| if known { name.to_owned() } else { "_OTHER".to_owned() };
         self.instruments.duration.record(
             seconds,

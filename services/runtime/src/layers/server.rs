@@ -2,20 +2,23 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body::Body;
-use tonic::Status;
+use opentelemetry::metrics::Counter;
 use tonic::service::Routes;
+use tonic::{Code, Status};
 use tower::Service;
 use tracing::Instrument;
 
 use super::admission::Admission;
 use super::answer::{Instruments, Rpc, Watched, code_in};
 use super::deadline;
+use super::peer::Permit;
 
 /// Puts everything that happens around an RPC around all of a server's services, health and reflection
 /// included.
@@ -56,13 +59,19 @@ where
         // The clone stays behind; the one that was polled ready takes the call.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
-        let admission = self.admission.clone();
+        let (admission, denied) = (self.admission.clone(), self.instruments.denied.clone());
         let mut rpc = Rpc::begin(request.uri().path(), request.headers(), self.instruments.clone());
         async move {
-            let answering = AssertUnwindSafe(answer(inner, request, admission)).catch_unwind();
+            let answering = AssertUnwindSafe(answer(inner, request, admission, denied)).catch_unwind();
             let answer = match answering.instrument(rpc.span.clone()).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(status)) => status.into_http(),
+                Ok(Err(status)) => {
+                    // Whether the caller may is for the handler to say: this is about the peer.
+                    if status.code() == Code::PermissionDenied {
+                        rpc.refused();
+                    }
+                    status.into_http()
+                }
                 Err(_) => rpc.panicked().into_http(),
             };
             if let Some(code) = code_in(answer.headers()) {
@@ -78,12 +87,16 @@ async fn answer<S, B, R>(
     mut inner: S,
     mut request: Request<B>,
     admission: Admission,
+    denied: Counter<u64>,
 ) -> Result<Response<R>, Status>
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
 {
     let limit = deadline::read(request.headers());
     let answering = async {
+        if let Some(permit) = request.extensions().get::<Arc<Permit>>() {
+            permit.check(request.uri().path(), &denied)?;
+        }
         admission.admit(&mut request).await?;
         let Ok(answer) = inner.call(request).await;
         Ok(answer)

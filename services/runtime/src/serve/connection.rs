@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{Request, Response};
@@ -19,6 +20,7 @@ use super::head_timer::HeadTimer;
 use super::io::{Guarded, Version, sniff};
 use super::{PeerAddr, Profile, Server};
 use crate::BoxError;
+use crate::layers::Permit;
 use crate::shutdown::Shutdown;
 use crate::tls::Listening;
 
@@ -37,11 +39,14 @@ pub(super) async fn run<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let service = ForPeer { service, peer: PeerAddr(peer) };
+    let mut service = ForPeer { service, peer: PeerAddr(peer), permit: None };
     let ended = match &server.tls {
         None => serve(stream, service, server, shutdown).await,
         Some(tls) => match handshake(stream, tls, server, shutdown).await {
-            Ok(stream) => serve(stream, service, server, shutdown).await,
+            Ok(stream) => {
+                service.permit = tls.permit(stream.get_ref().1.peer_certificates()).map(Arc::new);
+                serve(stream, service, server, shutdown).await
+            }
             Err(error) => Err(error),
         },
     };
@@ -132,10 +137,11 @@ async fn drive<C: GracefulConnection>(
     }
 }
 
-/// A tower service as a hyper service that knows the peer.
+/// A tower service as a hyper service that knows the peer, and what it may call.
 struct ForPeer<S> {
     service: S,
     peer: PeerAddr,
+    permit: Option<Arc<Permit>>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for ForPeer<S>
@@ -148,6 +154,9 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
+        if let Some(permit) = &self.permit {
+            request.extensions_mut().insert(Arc::clone(permit));
+        }
         self.service.clone().oneshot(request)
     }
 }

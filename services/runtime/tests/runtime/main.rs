@@ -9,6 +9,7 @@
 )]
 
 mod both_shapes;
+mod breaker;
 mod probe;
 mod process;
 mod serving;

@@ -119,6 +119,8 @@ pub struct Smuggled;
 /// One and the same server, reached in one of two ways.
 pub struct Shape {
     pub name: &'static str,
+    /// Where it can be reached from outside.
+    pub url: Option<String>,
     pub upstream: Upstream,
     pub slow_calls: Arc<AtomicUsize>,
     pub shutdown: Shutdown,
@@ -156,22 +158,22 @@ pub async fn shapes(timeout: Option<Duration>) -> [Shape; 2] {
         let keys = key_source(async || Ok(vec![signer().verifying_key().clone()]));
         Verifier::new("auth", "holdall", keys, Clock::System)
     };
-    let routes = async |probe: &Probe| {
-        let (routes, readiness) = health::add_health(Routes::new(probe.clone())).await;
-        readiness.ready().await;
+    let routes = |probe: &Probe| {
+        let routes = health::add_health(Routes::new(probe.clone()), &Shutdown::new(Duration::ZERO), &[]);
         layers::wrap(routes, Admission::new(verifier(), &["/test.Probe/Public", HEALTH]))
     };
 
     let probe = Probe::default();
     let in_process = Shape {
         name: "in process",
-        upstream: upstream::in_process(routes(&probe).await, timeout),
+        url: None,
+        upstream: upstream::in_process(routes(&probe), timeout),
         slow_calls: probe.slow_calls,
         shutdown: Shutdown::new(Duration::ZERO),
     };
 
     let probe = Probe::default();
-    let routes = routes(&probe).await;
+    let routes = routes(&probe);
     let listener = BoundListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let config =
         UpstreamConfig { url: Some(format!("http://{}", listener.local_addr())), ..Default::default() };
@@ -181,7 +183,10 @@ pub async fn shapes(timeout: Option<Duration>) -> [Shape; 2] {
         Server::new(Profile::Grpc, &ServerConfig::default()).unwrap().serve(listener, routes, &stop).await;
     });
     let upstream = upstream::connect(&config, timeout, &Default::default()).unwrap();
-    [in_process, Shape { name: "over TCP", upstream, slow_calls: probe.slow_calls, shutdown }]
+    [
+        in_process,
+        Shape { name: "over TCP", url: config.url, upstream, slow_calls: probe.slow_calls, shutdown },
+    ]
 }
 
 /// Makes a call as generated clients do, and gives head and trailers of a successful answer.

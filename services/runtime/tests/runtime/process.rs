@@ -6,10 +6,13 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use holdall_runtime::config::{ServerConfig, UpstreamConfig};
 use holdall_runtime::serve::{BoundListener, Profile, Server};
 use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::upstream;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
@@ -28,10 +31,16 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tower::ServiceExt;
+
+use super::probe;
 
 const AMPLE: Duration = Duration::from_secs(20);
 
@@ -80,6 +89,24 @@ impl Up {
     fn client(&self) -> HealthClient<upstream::Upstream> {
         let config = UpstreamConfig { url: Some(self.url.clone()), ..Default::default() };
         HealthClient::new(upstream::connect(&config, Some(AMPLE), &Default::default()).unwrap())
+    }
+
+    /// A call under way that never ends.
+    async fn hanging_call(&self) -> JoinHandle<()> {
+        let config = UpstreamConfig { url: Some(self.url.clone()), ..Default::default() };
+        let upstream = upstream::connect(&config, None, &Default::default()).unwrap();
+        let mut request = probe::request("", None);
+        *request.uri_mut() = "http://any/grpc.health.v1.Health/Check".parse().unwrap();
+        // Its message does not come.
+        *request.body_mut() =
+            Body::new(StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Status>>()));
+        let mut client = HealthClient::new(upstream.clone());
+        client.check(check()).await.unwrap();
+        let hanging = tokio::spawn(async move { drop(upstream.oneshot(request).await) });
+        // What comes after it on the same connection is answered: it has arrived.
+        tokio::task::yield_now().await;
+        client.check(check()).await.unwrap();
+        hanging
     }
 
     fn signal(&self, signal: Signal) {
@@ -178,17 +205,51 @@ async fn a_process_that_stops_lives_and_is_not_ready() {
     }
     let [admin, url] = lines.map(|line| line.trim_end().rsplit(' ').next().unwrap().to_owned());
     let up = Up { url, child, _stdout: stdout };
-    // A watch has no end of its own.
-    let mut watching = up.client().watch(check()).await.unwrap().into_inner();
-    watching.message().await.unwrap();
+    let hanging = up.hanging_call().await;
     up.signal(Signal::TERM);
     let asked = Instant::now();
     while get(&admin, "/readyz").await != (503, "stopping\n".to_owned()) {
         assert!(asked.elapsed() < AMPLE, "it is ready");
     }
     assert_eq!(get(&admin, "/livez").await.0, 200);
-    drop(watching);
+    hanging.abort();
     up.end().await;
+}
+
+/// Whoever balances learns that a process ends before it does.
+#[tokio::test]
+async fn a_process_that_is_to_stop_says_so_first() {
+    let dir = TempDir::new().unwrap();
+    let mut child = command(&dir.path().join("data"))
+        .env("HOLDALL_ADMIN__LISTEN", "127.0.0.1:0")
+        .env("HOLDALL_SHUTDOWN__DRAIN", "2s")
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = [String::new(), String::new()];
+    for line in &mut lines {
+        tokio::time::timeout(AMPLE, stdout.read_line(line)).await.expect("not up").unwrap();
+    }
+    let [admin, url] = lines.map(|line| line.trim_end().rsplit(' ').next().unwrap().to_owned());
+    let up = Up { url, child, _stdout: stdout };
+    let mut watch = up.client().watch(check()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+
+    up.signal(Signal::TERM);
+    let told = tokio::time::timeout(AMPLE, watch.message()).await.expect("not told").unwrap().unwrap();
+    assert_eq!(told.status(), ServingStatus::NotServing);
+    // New connections are still taken, and told.
+    let answer = up.client().check(check()).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::NotServing);
+    let mut late = up.client().watch(check()).await.unwrap().into_inner();
+    assert_eq!(late.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(get(&admin, "/readyz").await, (503, "stopping\n".to_owned()));
+    assert_eq!(get(&admin, "/livez").await.0, 200);
+
+    // Watching does not keep it.
+    let (status, stderr) = up.end().await;
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(watch.message().await.unwrap().is_none() && late.message().await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -220,9 +281,7 @@ async fn log_lines_tell_the_trace_and_look_as_wished() {
 async fn what_does_not_finish_is_cut_off_and_told_by_the_exit_code() {
     let dir = TempDir::new().unwrap();
     let up = start(command(dir.path()).env("HOLDALL_SHUTDOWN__TIMEOUT", "100ms")).await;
-    let mut client = up.client();
-    let mut watch = client.watch(check()).await.unwrap().into_inner();
-    watch.message().await.unwrap().unwrap();
+    let _hanging = up.hanging_call().await;
     up.signal(Signal::TERM);
     assert_eq!(up.end().await.0.code(), Some(1));
 }
@@ -231,9 +290,7 @@ async fn what_does_not_finish_is_cut_off_and_told_by_the_exit_code() {
 async fn a_second_signal_ends_it_at_once() {
     let dir = TempDir::new().unwrap();
     let up = start(command(dir.path()).env("HOLDALL_SHUTDOWN__TIMEOUT", "1h")).await;
-    let mut client = up.client();
-    let mut watch = client.watch(check()).await.unwrap().into_inner();
-    watch.message().await.unwrap().unwrap();
+    let _hanging = up.hanging_call().await;
     up.signal(Signal::TERM);
     // The first has arrived once the port is closed.
     let addr: SocketAddr = up.url.trim_start_matches("http://").parse().unwrap();

@@ -348,11 +348,10 @@ async fn each_profile_speaks_its_protocols() {
     assert!(closed(&mut stream).await.is_empty(), "HTTP/1 on a gRPC listener");
 
     for profile in [Profile::Edge, Profile::Grpc] {
-        let (routes, readiness) = health::add_health(Routes::default()).await;
-        readiness.ready().await;
         let listener = BoundListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let url = Some(format!("http://{}", listener.local_addr()));
         let shutdown = Shutdown::new(AMPLE);
+        let routes = health::add_health(Routes::default(), &shutdown, &[]);
         let server = Server::new(profile, &ServerConfig::default()).unwrap();
         let stop = shutdown.clone();
         let serving = tokio::spawn(async move { server.serve(listener, routes, &stop).await });

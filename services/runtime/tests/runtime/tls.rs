@@ -1,17 +1,21 @@
 //! TLS and mutual TLS between an upstream and a listener.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use holdall_runtime::clock::Clock;
 use holdall_runtime::config::{
     HumanDuration, ServerConfig, ServerLimits, TlsConfig, UpstreamConfig, Validate,
 };
+use holdall_runtime::layers::{self, Admission, HEALTH};
 use holdall_runtime::serve::{BoundListener, Profile, Server};
 use holdall_runtime::shutdown::Shutdown;
-use holdall_runtime::{health, upstream};
+use holdall_runtime::token::{Verifier, key_source};
+use holdall_runtime::{health, status, upstream};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -64,7 +68,7 @@ fn write_pem(path: &Path, label: &str, der: &[u8]) {
 
 /// A server for `localhost`, until the shutdown is dropped with the test's runtime.
 async fn start(authority: &Authority, profile: Profile, client_ca_file: Option<PathBuf>) -> SocketAddr {
-    start_for(authority, profile, client_ca_file, &[]).await
+    start_for(authority, profile, client_ca_file, &[], None).await
 }
 
 async fn start_for(
@@ -72,20 +76,25 @@ async fn start_for(
     profile: Profile,
     client_ca_file: Option<PathBuf>,
     client_names: &[&str],
+    client_calls: Option<BTreeMap<String, Vec<String>>>,
 ) -> SocketAddr {
     let (cert_file, key_file) = authority.issue("localhost");
     let client_names = client_names.iter().map(|name| (*name).to_owned()).collect();
     let limits = ServerLimits { handshake_timeout: HumanDuration::from_millis(300), ..Default::default() };
-    let tls = Some(TlsConfig { cert_file, key_file, client_ca_file, client_names });
+    let tls = Some(TlsConfig { cert_file, key_file, client_ca_file, client_names, client_calls });
     let config = ServerConfig { tls, limits, ..Default::default() };
     config.validate().unwrap();
     let server = Server::new(profile, &config).unwrap();
     assert_eq!(server.scheme(), "https");
-    let (routes, readiness) = health::add_health(Routes::default()).await;
-    readiness.ready().await;
+    let shutdown = Shutdown::new(AMPLE);
+    let routes = health::add_health(Routes::default(), &shutdown, &[]);
+    let no_keys = key_source(async || Ok(Vec::new()));
+    let admission =
+        Admission::new(Verifier::new("", "", no_keys, Clock::System), &[HEALTH, "/a.B/", "/c.D/"]);
+    let routes = layers::wrap(routes, admission);
     let listener = BoundListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let addr = listener.local_addr();
-    tokio::spawn(async move { server.serve(listener, routes, &Shutdown::new(AMPLE)).await });
+    tokio::spawn(async move { server.serve(listener, routes, &shutdown).await });
     addr
 }
 
@@ -142,7 +151,7 @@ async fn mutual_tls_demands_a_certificate_of_the_right_authority() {
 async fn only_named_clients_may_connect() {
     let authority = Authority::new();
     let names = ["gateway.holdall.svc", "metadata.holdall.svc"];
-    let addr = start_for(&authority, Profile::Grpc, Some(authority.ca_file()), &names).await;
+    let addr = start_for(&authority, Profile::Grpc, Some(authority.ca_file()), &names, None).await;
     let with = |name: &str| {
         let (cert_file, key_file) = authority.issue(name);
         UpstreamConfig {
@@ -155,6 +164,43 @@ async fn only_named_clients_may_connect() {
     check(&with("metadata.holdall.svc")).await.unwrap();
     assert_refused(&with("blob.holdall.svc")).await;
     assert_refused(&with("holdall.svc")).await;
+}
+
+#[tokio::test]
+async fn clients_call_what_is_theirs_to_call() {
+    let authority = Authority::new();
+    let calls = [("gateway.svc", &["a.B", "c.D/E"][..]), ("operator.svc", &["*"][..]), ("idle.svc", &[][..])];
+    let calls =
+        calls.map(|(name, calls)| (name.to_owned(), calls.iter().map(|&call| call.to_owned()).collect()));
+    let addr = start_for(&authority, Profile::Grpc, Some(authority.ca_file()), &[], Some(calls.into())).await;
+    for (name, allowed) in [
+        ("gateway.svc", &["/a.B/X", "/c.D/E"][..]),
+        ("operator.svc", &["/a.B/X", "/c.D/E", "/c.D/F"][..]),
+        ("idle.svc", &[]),
+        ("stranger.svc", &[]),
+    ] {
+        let (cert_file, key_file) = authority.issue(name);
+        let config = UpstreamConfig {
+            cert_file: Some(cert_file),
+            key_file: Some(key_file),
+            ..upstream_config(addr, &authority)
+        };
+        check(&config).await.unwrap();
+        let upstream = upstream::connect(&config, Some(AMPLE), &Default::default()).unwrap();
+        for path in ["/a.B/X", "/c.D/E", "/c.D/F", "/no.Such/Method"] {
+            let mut request = super::probe::request("", None);
+            *request.uri_mut() = format!("http://any{path}").parse().unwrap();
+            let status = super::probe::call(&upstream, request).await.unwrap_err();
+            let expected = match (allowed.contains(&path), name, path) {
+                // Its turn comes after that of the peer.
+                (_, "operator.svc", "/no.Such/Method") => (Code::Unauthenticated, Some("TOKEN_MISSING")),
+                (true, ..) => (Code::Unimplemented, None),
+                (false, ..) => (Code::PermissionDenied, Some("PEER_FORBIDDEN")),
+            };
+            let reason = status::reason_of(&status);
+            assert_eq!((status.code(), reason.as_deref()), expected, "{name} {path}: {status:?}");
+        }
+    }
 }
 
 /// New files of a new authority, on both sides, without a restart of either.
@@ -222,6 +268,7 @@ async fn unusable_files_are_named() {
             key_file: key_file.clone(),
             client_ca_file: client_ca_file.cloned(),
             client_names: Vec::new(),
+            client_calls: None,
         };
         Server::new(Profile::Edge, &ServerConfig { tls: Some(tls), ..Default::default() })
     };

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -51,8 +52,16 @@ const MISSING: &str = "these tests need PostgreSQL, but its `initdb` and `postgr
 pub struct PostgresCluster {
     folder: PathBuf,
     databases: AtomicU32,
+    /// Where it takes connections over TCP, if it does.
+    port: Option<u16>,
     /// Holds the pipe, which the system closes when this process ends.
     supervisor: Child,
+}
+
+/// A certificate and its key, as PEM.
+struct Tls<'a> {
+    certificate: &'a str,
+    key: &'a str,
 }
 
 /// A server that has crashed and is starting.
@@ -90,7 +99,7 @@ impl PostgresCluster {
     /// When PostgreSQL is not installed (the message says how to get it), or does not start.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<PostgresCluster> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(&binaries()))
+        SHARED.get_or_init(|| Self::start(&binaries(), None))
     }
 
     /// A server that no other test uses, for doing it harm. It is gone when this is dropped.
@@ -99,7 +108,26 @@ impl PostgresCluster {
     /// As [`PostgresCluster::shared`].
     #[must_use]
     pub fn private() -> Self {
-        Self::start(&binaries())
+        Self::start(&binaries(), None)
+    }
+
+    /// The same, which takes connections over TLS too, at [`port`](Self::port) of 127.0.0.1, with this certificate and its
+    /// key (PEM).
+    ///
+    /// # Panics
+    /// As [`PostgresCluster::shared`].
+    #[must_use]
+    pub fn private_with_tls(certificate: &str, key: &str) -> Self {
+        Self::start(&binaries(), Some(Tls { certificate, key }))
+    }
+
+    /// Where it takes connections over TCP.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.expect("it was started with TLS")
     }
 
     /// Stops all processes of the server where they are (SIGSTOP): what is connected stays so, and nothing answers.
@@ -153,10 +181,11 @@ impl PostgresCluster {
     }
 
     fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@localhost/{database}?host={}", self.folder.display())
+        let port = self.port.map(|port| format!("&port={port}")).unwrap_or_default();
+        format!("postgres://postgres@localhost/{database}?host={}{port}", self.folder.display())
     }
 
-    fn start(binaries: &Path) -> Self {
+    fn start(binaries: &Path, tls: Option<Tls<'_>>) -> Self {
         let temporary = tempfile::Builder::new().prefix("pg-").tempdir().expect("making a temporary folder");
         let folder = temporary.path().to_owned();
         let owner = owner(&folder);
@@ -172,10 +201,20 @@ impl PostgresCluster {
         let mut supervisor = command(Path::new("sh"), &folder, owner);
         supervisor.args(["-c", SUPERVISOR, "sh"]).arg(&folder).arg(binaries.join("postgres"));
         supervisor.arg("-D").arg(&data).arg("-k").arg(&folder);
-        for setting in
-            ["listen_addresses=", "max_connections=300", "shared_buffers=64MB", "log_min_messages=fatal"]
-        {
+        for setting in ["max_connections=300", "shared_buffers=64MB", "log_min_messages=fatal"] {
             supervisor.args(["-c", setting]);
+        }
+        let port = tls.is_some().then(free_port);
+        match tls.zip(port) {
+            None => {
+                supervisor.args(["-c", "listen_addresses="]);
+            }
+            Some((tls, port)) => {
+                write(&data.join("server.crt"), tls.certificate, owner);
+                write(&data.join("server.key"), tls.key, owner);
+                supervisor.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-p"]);
+                supervisor.arg(port.to_string());
+            }
         }
         let supervisor = supervisor
             // Out of reach of a terminal's interrupt, which would leave the folder behind.
@@ -186,7 +225,7 @@ impl PostgresCluster {
             .expect("starting a shell");
         // From here on the supervisor removes it.
         let _ = temporary.keep();
-        let cluster = Self { folder, databases: AtomicU32::new(0), supervisor };
+        let cluster = Self { folder, databases: AtomicU32::new(0), port, supervisor };
 
         let status = cluster.status();
         let started = Instant::now();
@@ -196,6 +235,22 @@ impl PostgresCluster {
             thread::sleep(Duration::from_millis(10));
         }
         cluster
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("it has an address").port()
+}
+
+/// Writes a file that its owner alone may read.
+fn write(path: &Path, text: &str, owner: Option<(u32, u32)>) {
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).expect("making a file");
+    file.write_all(text.as_bytes()).expect("writing a file");
+    if let Some((user, group)) = owner {
+        chown(path, Some(user), Some(group)).expect("giving a file to `postgres`");
     }
 }
 

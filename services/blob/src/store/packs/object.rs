@@ -45,6 +45,15 @@ const READ_AHEAD: usize = 4;
 /// Why there is no permit, though semaphores are never closed.
 const CLOSED: &str = "closed";
 
+/// What a bucket showed of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// Whether an object is kept when another is put under its name on condition that there is none.
+    pub keeps_the_first: bool,
+    /// How many seconds its server's clock is ahead of ours, at least; negative when it is behind.
+    pub clock_is_ahead: i64,
+}
+
 /// How packs are kept in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -173,9 +182,8 @@ impl ObjectPacks {
         }
     }
 
-    /// Tries whether objects can be listed, made and deleted. Returns whether one is kept when another is put under its name on
-    /// condition that there is none.
-    pub async fn try_out(&self) -> io::Result<bool> {
+    /// Tries whether objects can be listed, made and deleted. `now` tells our time, in Unix seconds.
+    pub async fn try_out(&self, now: impl Fn() -> i64) -> io::Result<Tried> {
         let limit = |error: object_store::Error| io::Error::other(error);
         let mut objects = self.client.list(Some(&self.folder));
         let first = self.tries.within(objects.next()).await.map_err(limit)?;
@@ -185,17 +193,22 @@ impl ObjectPacks {
             let options = PutOptions::from(PutMode::Create);
             self.tries.within(self.client.put_opts(&name, PutPayload::from_static(b"doctor"), options)).await
         };
+        let began = now();
         put().await.map_err(limit)?.map_err(limit)?;
+        let ended = now();
+        let made = self.tries.within(self.client.head(&name)).await;
         let again = put().await;
         let deleted = self.tries.within(self.client.delete(&name)).await;
         deleted.map_err(limit)?.map_err(limit)?;
-        match again.map_err(limit)? {
-            Ok(_) => Ok(false),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(true)
-            }
-            Err(error) => Err(limit(error)),
-        }
+        let made = made.map_err(limit)?.map_err(limit)?.last_modified.timestamp();
+        // Somewhere in between, and in whole seconds, rounded down.
+        let clock_is_ahead = made - made.min(ended).max(began - 1);
+        let keeps_the_first = match again.map_err(limit)? {
+            Ok(_) => false,
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => true,
+            Err(error) => return Err(limit(error)),
+        };
+        Ok(Tried { keeps_the_first, clock_is_ahead })
     }
 
     /// Exactly these bytes of a pack.

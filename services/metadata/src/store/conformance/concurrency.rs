@@ -16,6 +16,7 @@ on_both!(
     a_repeated_commit_has_one_effect,
     conditional_writes_lose_no_update,
     operations_on_one_node_leave_a_tree,
+    the_trash_is_emptied_by_many_at_once,
 );
 
 /// Runs `work` for each number on tasks of their own and collects what it returns.
@@ -198,5 +199,34 @@ async fn operations_on_one_node_leave_a_tree(world: &World) {
     .await;
     use domain::error::Error::NotTrashed;
     wins(results, &[NotFound, WouldCycle, NameConflict, NotTrashed]);
+    world.check_invariants().await;
+}
+
+/// Each in several batches, while something comes: nobody fails, and nothing is counted twice.
+async fn the_trash_is_emptied_by_many_at_once(world: &World) {
+    for folder in 0..6 {
+        for file in 0..8 {
+            world.put(&format!("d{folder}/e/f{file}"), &format!("{folder} {file}")).await.unwrap();
+        }
+        // One that was there by itself, below one that follows.
+        world.trash(&format!("d{folder}/e/f0")).await.unwrap();
+        world.trash(&format!("d{folder}")).await.unwrap();
+    }
+    let kept = world.put("kept", "kept").await.unwrap().node;
+    let purged = rush(9, |index| {
+        let (store, home) = (world.store.clone(), world.home);
+        async move {
+            if index == 8 {
+                store.trash_node(&home, &NodeRef::Id(kept.id), &Precondition::None, NOW).await.map(|_| 0)
+            } else {
+                store.purge_by(&home, crate::store::Purge::All, NOW, 5).await
+            }
+        }
+    })
+    .await;
+    let rest = world.store.purge(&world.home, crate::store::Purge::All, NOW).await.unwrap();
+    let purged = purged.into_iter().map(|purged| purged.unwrap()).sum::<u64>() + rest;
+    assert_eq!(purged, 6 * (8 + 2) + 1);
+    assert_eq!(world.usage().await, (0, 0));
     world.check_invariants().await;
 }
