@@ -1,6 +1,7 @@
 //! Where blobs are: packs on a disk or in a bucket, an index in a database.
 
 mod commit;
+mod compute;
 pub mod counters;
 mod download;
 pub(crate) mod fsck;
@@ -25,6 +26,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::compute::Compute;
 use self::counters::Counters;
 use self::gate::Gate;
 use self::index::Index;
@@ -147,6 +149,7 @@ impl Store {
             bulk_memory: account(settings.bulk_memory),
             packs: Arc::clone(&packs),
             encoding: Arc::clone(&encoding),
+            compute: Compute::new()?,
             gate,
             counters: Arc::clone(&counters),
         });

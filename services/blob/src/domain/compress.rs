@@ -27,6 +27,9 @@ const SAMPLE_LEVEL: i32 = 1;
 const SAMPLE_GAIN: usize = 10;
 /// …and the whole by one in so many.
 const GAIN: usize = 20;
+/// What is compressed comes in pieces of so many bytes, all but the last: an allocator keeps memory for each size that it ever
+/// gave away, and this way there are few.
+const PIECE: usize = 64 << 10;
 /// Large chunks compressed at once, at most: what each takes is about twice its size.
 const MOST_LARGE: usize = 8;
 
@@ -60,7 +63,7 @@ impl Compression {
 
     /// `pieces`, which are `len` bytes together, in their compressed form; `None` when they do not become notably smaller.
     #[must_use]
-    pub fn compress(&self, pieces: &[Bytes], len: usize) -> Option<Vec<u8>> {
+    pub fn compress(&self, pieces: &[Bytes], len: usize) -> Option<Vec<Bytes>> {
         let slots = if len <= QUICK { &self.quick } else { &self.large };
         self.with(slots, |tools| tools.compress(pieces, len))
     }
@@ -76,10 +79,11 @@ impl Compression {
 }
 
 /// What was compressed, which was `size` bytes; `None` when it is nothing of the kind. Takes no more memory than for
-/// `size` bytes, whatever is in there.
+/// `size` bytes, whatever is in there; and none but that of `room` if that is enough.
 #[must_use]
-pub fn decompress(compressed: &[u8], size: usize) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+pub fn decompress(compressed: &[u8], size: usize, room: Vec<u8>) -> Option<Vec<u8>> {
+    let mut bytes = room;
+    bytes.clear();
     bytes.try_reserve_exact(size).ok()?;
     Decompressor::new().ok()?.decompress_to_buffer(compressed, &mut bytes).ok()?;
     (bytes.len() == size).then_some(bytes)
@@ -134,7 +138,7 @@ impl Tools {
         })
     }
 
-    fn compress(&mut self, pieces: &[Bytes], len: usize) -> Option<Vec<u8>> {
+    fn compress(&mut self, pieces: &[Bytes], len: usize) -> Option<Vec<Bytes>> {
         let most = len - len.div_ceil(GAIN);
         self.output.clear();
         self.output.reserve_exact(most);
@@ -148,7 +152,8 @@ impl Tools {
         };
         // Fails, too, when it finds no room.
         self.compressor.compress_to_buffer(input, &mut self.output).ok()?;
-        (self.output.len() <= most).then(|| self.output.clone())
+        let is_worth_it = self.output.len() <= most;
+        is_worth_it.then(|| self.output.chunks(PIECE).map(Bytes::copy_from_slice).collect())
     }
 
     /// Whether the first, middle and last slice become smaller.
@@ -218,12 +223,12 @@ mod tests {
         for len in [LEAST, 4096, SHORT + 1, QUICK, QUICK + 1, 300_000, 4 << 20] {
             let text = text(len);
             assert!(compression.is_promising(&pieces(&text, 1000), len));
-            let whole = compression.compress(&pieces(&text, usize::MAX), len).unwrap();
+            let whole = compression.compress(&pieces(&text, usize::MAX), len).unwrap().concat();
             assert!(whole.len() < len * 6 / 10, "{len}: {}", whole.len());
             for piece in [1000, 32 << 10] {
-                assert!(compression.compress(&pieces(&text, piece), len).unwrap() == whole);
+                assert!(compression.compress(&pieces(&text, piece), len).unwrap().concat() == whole);
             }
-            assert!(decompress(&whole, len).unwrap() == text);
+            assert!(decompress(&whole, len, Vec::new()).unwrap() == text);
         }
     }
 
@@ -267,10 +272,10 @@ mod tests {
 
     #[test]
     fn a_bomb_is_no_more_than_it_says_to_be() {
-        let bomb = Compression::new(1).compress(&[vec![0; 4 << 20].into()], 4 << 20).unwrap();
+        let bomb = Compression::new(1).compress(&[vec![0; 4 << 20].into()], 4 << 20).unwrap().concat();
         assert!(bomb.len() < 1000);
         for size in [0, 1, 1000, (4 << 20) - 1, (4 << 20) + 1] {
-            assert_eq!(decompress(&bomb, size), None, "{size}");
+            assert_eq!(decompress(&bomb, size, Vec::new()), None, "{size}");
         }
     }
 
@@ -281,8 +286,9 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..32 {
                 scope.spawn(|| {
-                    let compressed = compression.compress(&pieces(&text, 10_000), text.len()).unwrap();
-                    assert!(decompress(&compressed, text.len()).unwrap() == text);
+                    let compressed =
+                        compression.compress(&pieces(&text, 10_000), text.len()).unwrap().concat();
+                    assert!(decompress(&compressed, text.len(), Vec::new()).unwrap() == text);
                 });
             }
         });

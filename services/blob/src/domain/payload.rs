@@ -105,7 +105,7 @@ impl Encoding {
             (None, true) => Codec::Sealed,
             (Some(_), true) => Codec::ZstdSealed,
         };
-        let mut pieces = compressed.map_or(pieces, |bytes| vec![bytes.into()]);
+        let mut pieces = compressed.unwrap_or(pieces);
         let mut header = Header { kind, codec, stored: 0, size, hash };
         if let Some(sealed) = self.keys.seal(&header, &pieces)? {
             pieces = vec![sealed.into()];
@@ -121,6 +121,14 @@ impl Encoding {
     /// # Errors
     /// [`DecodeError::Damaged`] for whatever cannot be what was stored once, [`DecodeError::KeyMissing`].
     pub fn decode(&self, header: &Header, stored: Bytes) -> Result<Bytes, DecodeError> {
+        self.decode_into(header, stored, Vec::new())
+    }
+
+    /// The same, with room that was made for what has to be decompressed.
+    ///
+    /// # Errors
+    /// Those of [`Encoding::decode`].
+    pub fn decode_into(&self, header: &Header, stored: Bytes, room: Vec<u8>) -> Result<Bytes, DecodeError> {
         let damaged = DecodeError::Damaged;
         let size = usize::try_from(header.size).map_err(|_| damaged)?;
         if !is_possible(header) || u32::try_from(stored.len()) != Ok(header.stored) {
@@ -137,7 +145,9 @@ impl Encoding {
         };
         let bytes = match header.codec {
             Codec::Raw | Codec::Sealed => stored,
-            Codec::Zstd | Codec::ZstdSealed => compress::decompress(&stored, size).ok_or(damaged)?.into(),
+            Codec::Zstd | Codec::ZstdSealed => {
+                compress::decompress(&stored, size, room).ok_or(damaged)?.into()
+            }
         };
         (bytes.len() == size && blake3::hash(&bytes) == header.hash).then_some(bytes).ok_or(damaged)
     }
@@ -189,6 +199,15 @@ pub fn is_possible(header: &Header) -> bool {
 #[must_use]
 pub fn is_quick_to_decode(codec: Codec, size: u32) -> bool {
     codec == Codec::Raw || usize::try_from(size).is_ok_and(|size| size <= compress::QUICK)
+}
+
+/// Room for decoding a payload, as large as it has to be.
+#[must_use]
+pub fn decoding_room(codec: Codec, size: u32) -> Vec<u8> {
+    match codec {
+        Codec::Raw | Codec::Sealed => Vec::new(),
+        Codec::Zstd | Codec::ZstdSealed => Vec::with_capacity(usize::try_from(size).unwrap_or_default()),
+    }
 }
 
 /// Bytes of memory that it takes to decode a payload.

@@ -19,7 +19,7 @@ use super::index::{self, ChunkRow, Index};
 use super::pack::{Location, PackId};
 use super::packs::{self, PackStore, is_loss};
 use crate::domain::manifest::{Chunk, Manifest, Part};
-use crate::domain::payload::{DecodeError, Encoding, decoding_memory, is_quick_to_decode};
+use crate::domain::payload::{DecodeError, Encoding, decoding_memory, decoding_room, is_quick_to_decode};
 use crate::domain::record::{Header, Kind};
 use crate::domain::seal::KeyId;
 use crate::domain::{BlobId, SMALL};
@@ -309,6 +309,8 @@ impl Reader {
     fn read_from(&self, row: ChunkRow, was_asked: bool, then: ThenChunk) {
         let reader = self.clone();
         let runtime = tokio::runtime::Handle::try_current();
+        // Made here for the same reason as room for what is read: see `DiskPacks::read`.
+        let room = decoding_room(row.codec, row.size);
         let then = Box::new(move |stored: io::Result<Bytes>| match (stored, runtime) {
             (Err(error), Ok(runtime)) if !was_asked && is_loss(&error) => {
                 runtime.spawn(async move {
@@ -318,22 +320,22 @@ impl Reader {
                             Some(found) if found.location != row.location => {
                                 reader.read_from(*found, true, then);
                             }
-                            _ => then(reader.sound(&row, Err(error))),
+                            _ => then(reader.sound(&row, Err(error), room)),
                         },
                     }
                 });
             }
-            (stored, _) => then(reader.sound(&row, stored)),
+            (stored, _) => then(reader.sound(&row, stored, room)),
         });
         Arc::clone(&self.packs).read(row.location, then);
     }
 
     /// The chunk, if what was read is sound. On damage the index is told, so that no new blob relies on the chunk.
-    fn sound(&self, row: &ChunkRow, stored: io::Result<Bytes>) -> Result<Bytes, ReadError> {
+    fn sound(&self, row: &ChunkRow, stored: io::Result<Bytes>, room: Vec<u8>) -> Result<Bytes, ReadError> {
         let problem = match stored {
             Ok(stored) => {
                 Counters::add(&self.counters.pack_read_bytes, stored.len() as u64);
-                match self.encoding.decode(&header(row), stored) {
+                match self.encoding.decode_into(&header(row), stored, room) {
                     Ok(bytes) => return Ok(bytes),
                     Err(DecodeError::Damaged) => DecodeError::Damaged.to_string(),
                     Err(DecodeError::KeyMissing(key)) => return Err(self.key_missing(row.location.pack, key)),

@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use self::bulk::Bulk;
 use self::pieces::Pieces;
+use super::compute::Compute;
 use super::counters::Counters;
 use super::gate::Gate;
 use super::lane::{Entry, Lane, NewChunk, Reply, Ticket, WriteError};
@@ -106,8 +107,10 @@ pub struct Shared {
     pub bulk_memory: Arc<Semaphore>,
     /// Where the packs are, and whether there is room.
     pub packs: Arc<dyn PackStore>,
-    /// How content is encoded.
+    /// How content is encoded…
     pub encoding: Arc<Encoding>,
+    /// …and by whom.
+    pub compute: Compute,
     /// Whether writes have failed of late.
     pub gate: Gate,
     /// What was done.
@@ -216,7 +219,7 @@ impl Upload {
         let shared = &self.shared;
         let chunk = match self.size {
             0 => None,
-            _ => Some(encode_small(&shared.encoding, digest, pieces).await?),
+            _ => Some(encode_small(shared, digest, pieces).await?),
         };
         Counters::add(&shared.counters.small_bytes, self.size);
         let chunks = chunk.iter().map(|new| new.chunk).collect();
@@ -277,17 +280,13 @@ fn expect(expected: Option<Hash>, actual: Hash) -> Result<Hash, UploadError> {
 }
 
 /// Encodes a chunk, on another thread when that would keep others waiting.
-async fn encode_small(
-    encoding: &Arc<Encoding>,
-    hash: Hash,
-    pieces: Vec<Bytes>,
-) -> Result<NewChunk, WriteError> {
-    let draft = encoding.draft(Kind::Chunk, hash, pieces);
+async fn encode_small(shared: &Shared, hash: Hash, pieces: Vec<Bytes>) -> Result<NewChunk, WriteError> {
+    let draft = shared.encoding.draft(Kind::Chunk, hash, pieces);
     let encoded = if draft.is_quick() {
-        encoding.finish(draft)
+        shared.encoding.finish(draft)
     } else {
-        let encoding = Arc::clone(encoding);
-        let work = tokio::task::spawn_blocking(move || encoding.finish(draft));
+        let encoding = Arc::clone(&shared.encoding);
+        let work = shared.compute.run(move || encoding.finish(draft));
         work.await.map_err(|error| crashed(&error))?
     };
     encoded.map(NewChunk::from).map_err(|error| unencoded(&error))

@@ -8,18 +8,24 @@ use crate::home::Home;
 
 const UPLOADS: u64 = 64;
 const MIB: u64 = 1 << 20;
-/// Content beyond this much is the same again, for a disk that is smaller than all of it.
+/// Where all content is more than this, pieces of it come several times in a row, for a disk that is smaller.
 const DISTINCT: u64 = 2048 * MIB;
 const MOST_MEMORY: u64 = 512 * MIB;
-const MESSAGE: u64 = 256 << 10;
+const MESSAGE: usize = 256 << 10;
+/// Bytes that come again.
+const PIECE: usize = 512;
 
-/// A part of a ring of noise that is `len` bytes around, message by message.
-fn ring(len: u64, start: u64, size: u64) -> impl Iterator<Item = Bytes> + Send {
+/// Noise from `start` on, message by message, of which each piece comes so many times.
+fn noise(start: u64, size: u64, times: usize) -> impl Iterator<Item = Bytes> + Send {
     let mut noise = blake3::Hasher::new().finalize_xof();
-    (0..size / MESSAGE).map(move |message| {
-        noise.set_position((start + message * MESSAGE) % len);
-        let mut bytes = vec![0; usize::try_from(MESSAGE).unwrap()];
-        noise.fill(&mut bytes);
+    noise.set_position(start);
+    (0..size / MESSAGE as u64).map(move |_| {
+        let mut bytes = vec![0; MESSAGE];
+        let mut piece = [0; PIECE];
+        for pieces in bytes.chunks_mut(PIECE * times) {
+            noise.fill(&mut piece);
+            pieces.chunks_mut(PIECE).for_each(|bytes| bytes.copy_from_slice(&piece));
+        }
         bytes.into()
     })
 }
@@ -27,12 +33,12 @@ fn ring(len: u64, start: u64, size: u64) -> impl Iterator<Item = Bytes> + Send {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_large_uploads_and_downloads_take_little_memory() {
     let size = crate::number("HOLDALL_BLOB_UPLOAD_MIB", 24) * MIB;
-    let len = (UPLOADS * size).min(DISTINCT);
+    let times = usize::try_from((UPLOADS * size).div_ceil(DISTINCT)).unwrap().next_power_of_two();
     let home = Home::new().set("PACKS__MAX_SIZE", "1GiB");
     let server = home.start();
     let transfers = (0..UPLOADS).map(|upload| {
-        let start = upload * (len / UPLOADS);
-        let content = ring(len, start, size).flat_map(calls::data);
+        let start = upload * size;
+        let content = noise(start, size, times).flat_map(calls::data);
         let finish = calls::finish(usize::try_from(size).unwrap());
         let messages = [calls::header(&home.keys)].into_iter().chain(content).chain([finish]);
         let (home, mut client) = (&home, server.client());
@@ -48,7 +54,7 @@ async fn many_large_uploads_and_downloads_take_little_memory() {
         async move {
             let mut expected = blake3::Hasher::new();
             let read = calls::digest(&home.keys, &mut client, &id).await.unwrap();
-            ring(len, start, size).for_each(|bytes| {
+            noise(start, size, times).for_each(|bytes| {
                 expected.update(&bytes);
             });
             assert_eq!(read, (size, expected.finalize()));

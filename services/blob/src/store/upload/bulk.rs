@@ -103,7 +103,7 @@ impl Bulk {
         self.send_chunks(&mut job).await?;
         job.input = self.pieces.take();
         job.is_last = ends_chunk;
-        self.work = Work::start(job, &self.shared.encoding);
+        self.work = Work::start(job, &self.shared.encoding, &self.shared.compute);
         Ok(())
     }
 

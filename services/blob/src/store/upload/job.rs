@@ -1,4 +1,4 @@
-//! Cutting, hashing and encoding, on threads that may block.
+//! Cutting, hashing and encoding, on threads that compute.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::domain::cut;
 use crate::domain::payload::Encoding;
 use crate::domain::record::Kind;
 use crate::domain::seal::SealError;
+use crate::store::compute::Compute;
 use crate::store::lane::{NewChunk, WriteError};
 
 /// Where chunks end.
@@ -34,9 +35,9 @@ pub enum Work {
 
 impl Work {
     /// Runs a job.
-    pub fn start(mut job: Box<Job>, encoding: &Arc<Encoding>) -> Self {
+    pub fn start(mut job: Box<Job>, encoding: &Arc<Encoding>, compute: &Compute) -> Self {
         let encoding = Arc::clone(encoding);
-        Self::Running(tokio::task::spawn_blocking(move || {
+        Self::Running(compute.run(move || {
             job.run(&encoding).map_err(|error| unencoded(&error))?;
             Ok(job)
         }))
