@@ -201,8 +201,8 @@ impl Call {
         self.try_send().await.unwrap_or_else(|error| panic!("{request}: {error:?}"))
     }
 
-    /// As [`Self::send`], where a connection that breaks is no surprise. Nor is it then that the client is never told: once in
-    /// thousands of kills it waits for a server that is gone, with no connection left.
+    /// As [`Self::send`], where a connection that breaks is no surprise. Nor is it then that the client is never told: now and
+    /// then it waits for a server that was killed, with no connection left.
     pub async fn try_send(self) -> reqwest::Result<Answer> {
         let request = self.request;
         let response = self.builder.timeout(LIMIT).send().await?;

@@ -228,6 +228,11 @@ impl Statement {
         {
             self.text = AssertSqlSafe(text).into_sql_str();
         }
+        self.sqlite_query()
+    }
+
+    /// The same with its text as it is.
+    pub(crate) fn sqlite_query(self) -> Query<'static, Sqlite, SqliteArguments> {
         self.values.into_iter().fold(sqlx::query(self.text), |query, value| match value {
             Value::Text(value) => query.bind(value),
             Value::Int(value) => query.bind(value),

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use holdall_sql::testing::{self, TestDatabase};
 use holdall_sql::{
-    Database, Dialect, Durability, Error, Migration, MigrationError, Migrations, Value, dynamic,
-    execute_each, insert, retry, sql, values,
+    Database, Dialect, Durability, Error, Migration, MigrationError, Migrations, Value, dynamic, insert,
+    retry, sql, values,
 };
 use tokio::sync::{Barrier, oneshot};
 
@@ -522,58 +522,4 @@ async fn a_schema_that_is_not_ours_is_refused() {
 
 async fn open(database: &TestDatabase, migrations: &Migrations) -> Error {
     Database::open(database.settings(), migrations, Durability::Full).await.err().unwrap()
-}
-
-#[tokio::test]
-async fn several_statements_say_what_each_has_done() {
-    each(|db| async move {
-        let insert = |first: usize, rows: usize| {
-            let text = format!(
-                "INSERT INTO account (id, name) VALUES {} ON CONFLICT (id) DO NOTHING",
-                values(1, 2, rows)
-            );
-            let ids = (first..first + rows).flat_map(|n| [n.to_string(), format!("name of {n}")]);
-            dynamic(text).bind_all(ids)
-        };
-        assert!(execute_each(Vec::new(), &db).await.unwrap().is_empty());
-        assert_eq!(execute_each(vec![insert(0, 3)], &db).await.unwrap(), [3]);
-        assert_eq!(
-            execute_each(vec![insert(1, 4), insert(5, 20), insert(5, 1)], &db).await.unwrap(),
-            [2, 20, 0]
-        );
-        let name = sql("SELECT name FROM account WHERE id = $1").bind("24").fetch_one(&db).await.unwrap();
-        assert_eq!(name.get::<String>(0).unwrap(), "name of 24");
-        // Numbers that cannot be left away.
-        let swap = || sql("UPDATE account SET name = $2 WHERE id = $1 OR name = $1").bind("1").bind("other");
-        assert_eq!(execute_each(vec![swap(), insert(30, 1)], &db).await.unwrap(), [1, 1]);
-        assert_eq!(count(&db).await, 26);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn one_of_several_statements_that_fails_leaves_the_database_usable() {
-    each(|db| async move {
-        add(&db, "a").await;
-        let good = |id: &str| sql("INSERT INTO account (id) VALUES ($1)").bind(id);
-        let bad = sql("INSERT INTO account (id, name) VALUES ($1, NULL), ($2, NULL)").bind("c").bind("a");
-        assert!(matches!(execute_each(vec![good("b"), bad], &db).await, Err(Error::UniqueViolation { .. })));
-        assert_eq!(counter(&db, "a").await, 0);
-        let is_there = sql("SELECT id FROM account WHERE id = 'c'").fetch_optional(&db).await.unwrap();
-        assert!(is_there.is_none(), "a statement was done by half");
-        assert_eq!(count(&db).await, 2, "the one before it was done");
-        assert_eq!(execute_each(vec![good("d"), sql("DELETE FROM token")], &db).await.unwrap(), [1, 0]);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn connections_to_sqlite_share_no_lock() {
-    let database = testing::sqlite(&MIGRATIONS).await;
-    let options = sql(
-        "SELECT sqlite_compileoption_used('ENABLE_MEMORY_MANAGEMENT'), sqlite_compileoption_used('DEFAULT_MEMSTATUS=0')",
-    );
-    let row = options.fetch_one(database.database()).await.unwrap();
-    let used: (i64, i64) = (row.get(0).unwrap(), row.get(1).unwrap());
-    assert_eq!(used, (0, 1), "the flags in .cargo/config.toml are missing");
 }

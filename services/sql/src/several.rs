@@ -48,7 +48,7 @@ fn join(statements: &[Statement]) -> Option<Statement> {
 
 async fn run(joined: Statement, connection: &mut SqliteConnection) -> Result<Vec<u64>, sqlx::Error> {
     let mut changed = Vec::new();
-    let mut results = connection.fetch_many(joined.sqlite());
+    let mut results = connection.fetch_many(joined.sqlite_query());
     while let Some(result) = results.try_next().await? {
         if let Either::Left(done) = result {
             changed.push(done.rows_affected());
