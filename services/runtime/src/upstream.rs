@@ -91,8 +91,10 @@ const BUDGET_SHARE: f32 = 0.2;
 /// time. Together they are what a caller waits at most when packets go nowhere.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(700);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A call that took this long to fail is not made again: whoever waits has waited enough.
-const ENOUGH: Duration = Duration::from_secs(1);
+/// A call that took this long to fail is not made again: whoever waits has waited enough. Shorter than it takes to find out
+/// that what a service itself calls does not answer ([`Presence`](crate::presence::Presence)): it would not answer the next
+/// replica either.
+const ENOUGH: Duration = Duration::from_millis(500);
 
 /// When to come back where a call failed at once.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

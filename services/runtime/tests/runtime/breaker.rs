@@ -180,3 +180,15 @@ async fn calls_under_way_are_limited() {
     eventually(AMPLE, async || probe::call(&upstream, probe::request("Public", None)).await.is_ok()).await;
     second.abort();
 }
+
+#[tokio::test]
+async fn what_failed_slowly_is_not_tried_again() {
+    let [_, over_tcp] = probe::shapes(Some(AMPLE)).await;
+    let config = UpstreamConfig { url: over_tcp.url.clone(), ..Default::default() };
+    let idempotent = Arc::new([probe::UNWELL.to_owned()].into());
+    let upstream = upstream::connect(&config, Some(AMPLE), &idempotent).unwrap();
+    let request = probe::request("Unwell", Some(&probe::token(60)));
+    let status = probe::call(&upstream, request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(over_tcp.unwell_calls.load(Ordering::SeqCst), 1);
+}

@@ -28,10 +28,14 @@ use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 use uuid::Uuid;
 
+/// A method that says, not at once, that it cannot be done now.
+pub const UNWELL: &str = "/test.Probe/Unwell";
+
 /// A gRPC service made by hand, whose methods do what generated ones seldom do.
 #[derive(Clone, Default)]
 struct Probe {
     slow_calls: Arc<AtomicUsize>,
+    unwell_calls: Arc<AtomicUsize>,
 }
 
 impl NamedService for Probe {
@@ -73,6 +77,12 @@ impl Probe {
             "/test.Probe/Slow" => {
                 let _counted = Counted::new(&self.slow_calls);
                 std::future::pending().await
+            }
+            // A little longer, like a service that waited for another in vain.
+            UNWELL => {
+                self.unwell_calls.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(700)).await;
+                return Status::unavailable("").into_http();
             }
             "/test.Probe/SlowBody" => {
                 let trailers = Status::ok("").into_http::<()>().headers().clone();
@@ -123,6 +133,8 @@ pub struct Shape {
     pub url: Option<String>,
     pub upstream: Upstream,
     pub slow_calls: Arc<AtomicUsize>,
+    /// How often [`UNWELL`] was called.
+    pub unwell_calls: Arc<AtomicUsize>,
     pub shutdown: Shutdown,
 }
 
@@ -169,6 +181,7 @@ pub async fn shapes(timeout: Option<Duration>) -> [Shape; 2] {
         url: None,
         upstream: upstream::in_process(routes(&probe), timeout),
         slow_calls: probe.slow_calls,
+        unwell_calls: probe.unwell_calls,
         shutdown: Shutdown::new(Duration::ZERO),
     };
 
@@ -185,7 +198,14 @@ pub async fn shapes(timeout: Option<Duration>) -> [Shape; 2] {
     let upstream = upstream::connect(&config, timeout, &Default::default()).unwrap();
     [
         in_process,
-        Shape { name: "over TCP", url: config.url, upstream, slow_calls: probe.slow_calls, shutdown },
+        Shape {
+            name: "over TCP",
+            url: config.url,
+            upstream,
+            slow_calls: probe.slow_calls,
+            unwell_calls: probe.unwell_calls,
+            shutdown,
+        },
     ]
 }
 
