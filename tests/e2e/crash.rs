@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Content, Node, Persona, Seed, Server, Shape, Version};
+use harness::{Api, Content, Node, Seed, Server, Shape, Version};
 
 const KILLS: usize = 110;
 const WRITERS: usize = 4;
@@ -25,7 +25,7 @@ struct Expected {
 }
 
 /// Writes one file after another until the server is gone.
-async fn write(alice: &Persona, writer: usize, round: usize, sizes: Vec<u64>, known: &mut [Expected]) {
+async fn write(alice: &Api, writer: usize, round: usize, sizes: Vec<u64>, known: &mut [Expected]) {
     for (number, size) in sizes.into_iter().enumerate() {
         let (file, expected) = (number % FILES, &mut known[number % FILES]);
         let content = Content::new(format!("{writer} {round} {number}"), size);
@@ -61,7 +61,7 @@ async fn write(alice: &Persona, writer: usize, round: usize, sizes: Vec<u64>, kn
 }
 
 /// Checks what is under a path, and takes it as acknowledged: whoever has seen it may rely on it.
-async fn check(alice: &Persona, writer: usize, file: usize, expected: &mut Expected) {
+async fn check(alice: &Api, writer: usize, file: usize, expected: &mut Expected) {
     let answer = alice.get(&format!("/fs/writer%20{writer}/file%20{file}")).send().await;
     if answer.status == 404 {
         assert!(expected.acknowledged.is_none(), "writer {writer}, file {file}: acknowledged and gone");
@@ -82,6 +82,7 @@ async fn kill_9_at_any_moment_of_an_upload() {
     let mut seed = Seed::new("kill_9_at_any_moment_of_an_upload");
     let mut server = Server::start(Shape::OneProcess).await;
     let alice = server.persona("alice").await;
+    let client = alice.unpooled();
     let mut known: Vec<Vec<Expected>> =
         (0..WRITERS).map(|_| (0..FILES).map(|_| Expected::default()).collect()).collect();
     let start = Instant::now();
@@ -97,7 +98,7 @@ async fn kill_9_at_any_moment_of_an_upload() {
         {
             let writers = known.iter_mut().enumerate().map(|(writer, known)| {
                 let sizes: Vec<u64> = (0..200).map(|_| sizes(&mut seed)).collect();
-                write(&alice, writer, round, sizes, known)
+                write(&client, writer, round, sizes, known)
             });
             let writers = futures::future::join_all(writers.collect::<Vec<_>>());
             let moment = Duration::from_micros(seed.below(u64::try_from(LATEST_KILL.as_micros()).unwrap()));
@@ -113,7 +114,7 @@ async fn kill_9_at_any_moment_of_an_upload() {
         server.restart().await;
         for (writer, files) in known.iter_mut().enumerate() {
             for (file, expected) in files.iter_mut().enumerate() {
-                check(&alice, writer, file, expected).await;
+                check(&client, writer, file, expected).await;
             }
         }
     }

@@ -71,6 +71,11 @@ pub struct Api {
 
 impl Api {
     pub(crate) fn new(location: Location) -> Self {
+        Self::with_idle(location, usize::MAX)
+    }
+
+    /// With so many connections, at most, that wait for another request.
+    fn with_idle(location: Location, most: usize) -> Self {
         // reqwest asks for a provider even where no URL is https.
         static PROVIDER: OnceLock<()> = OnceLock::new();
         PROVIDER.get_or_init(|| {
@@ -84,6 +89,7 @@ impl Api {
             .connect_timeout(Duration::from_secs(10))
             // Shorter than the server keeps an idle connection, so that no request meets its end.
             .pool_idle_timeout(Duration::from_secs(5))
+            .pool_max_idle_per_host(most)
             .build()
             .expect("a client without TLS roots");
         Self { http, location, bearer: None }
@@ -105,6 +111,13 @@ impl Api {
     #[must_use]
     pub fn reconnected(&self) -> Self {
         Self { bearer: self.bearer.clone(), ..Self::new(self.location.clone()) }
+    }
+
+    /// The same client with a connection for each request. Whoever takes one from before just as the server is killed may never
+    /// be told ([hyper #4122](https://github.com/hyperium/hyper/issues/4122)).
+    #[must_use]
+    pub fn unpooled(&self) -> Self {
+        Self { bearer: self.bearer.clone(), ..Self::with_idle(self.location.clone(), 0) }
     }
 
     /// What goes into `Authorization`, if anything does.
@@ -201,8 +214,7 @@ impl Call {
         self.try_send().await.unwrap_or_else(|error| panic!("{request}: {error:?}"))
     }
 
-    /// As [`Self::send`], where a connection that breaks is no surprise. Nor is it then that the client is never told: now and
-    /// then it waits for a server that was killed, with no connection left.
+    /// As [`Self::send`], where a connection that breaks is no surprise.
     pub async fn try_send(self) -> reqwest::Result<Answer> {
         let request = self.request;
         let response = self.builder.timeout(LIMIT).send().await?;

@@ -14,6 +14,7 @@
 //! beyond `max_calls` fail at once too: a service that has become slow does not fill the memory of its callers. A call that was not sent is sent to another replica; one that may have been
 //! done is made again only if its method is idempotent, as long as such repeats are a small part of all calls.
 
+mod limbo;
 mod replay;
 mod replicas;
 
@@ -222,7 +223,10 @@ impl Balanced {
             let waiting = Waiting::new(&self.replicas, replica, limit);
             let tried = Instant::now();
             let answer = match channel.ready().await {
-                Ok(channel) => channel.call(Request::from_parts(parts.clone(), attempt)).await,
+                Ok(channel) => {
+                    let call = channel.call(Request::from_parts(parts.clone(), attempt));
+                    limbo::wait(channel.clone(), call).await
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = &answer
