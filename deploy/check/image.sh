@@ -38,7 +38,7 @@ image() {
 }
 
 step "the image with the compiler"
-debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev bookworm "$work/builder" >"$work/log" || { cat "$work/log"; exit 1; }
+debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev,make bookworm "$work/builder" >"$work/log" || { cat "$work/log"; exit 1; }
 rm -rf "$work/builder/var/cache/apt" "$work/builder/var/lib/apt/lists"
 image builder "$work/builder" PATH=/root/.cargo/bin:/usr/bin:/bin
 rm -rf "$work/builder"

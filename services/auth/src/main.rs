@@ -7,8 +7,9 @@ use holdall_runtime::clock::Clock;
 use holdall_runtime::data_dir::DataDir;
 use holdall_runtime::{doctor, run, serve};
 
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let about = "Bring the database's schema up to date and exit";

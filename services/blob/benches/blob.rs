@@ -32,8 +32,9 @@ use holdall_runtime::clock::Clock;
 use holdall_runtime::shutdown::Shutdown;
 use holdall_runtime::upstream::{self, Upstream};
 
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const MESSAGE: usize = 256 << 10;
 const SMALL: usize = 4096;

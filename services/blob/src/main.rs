@@ -7,8 +7,9 @@ use holdall_blob::{Process, build, migrate, offline};
 use holdall_runtime::clock::Clock;
 use holdall_runtime::{doctor, run, serve, upstream};
 
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     if let Some(code) = offline::main() {
