@@ -8,7 +8,8 @@
 //! ```
 //!
 //! With `compat` only the older APIs, as ratios to the native one; with `compat TEXT` those whose rows hold that text. With
-//! `blob` the blob service alone, over gRPC; with `shapes` four processes against one.
+//! `blob` the blob service alone, over gRPC; with `shapes` four processes against one, and with `shapes TEXT` only the rows
+//! whose names hold that text.
 //!
 //! Starts the server and a plain axum beside it, each as a process, and uses the same client on both. Every figure is the
 //! median of three rounds, in which the server and its yardstick take turns: on a shared machine only ratios mean much.

@@ -67,6 +67,7 @@ impl Side {
 }
 
 pub async fn run() {
+    let wanted = std::env::args().nth(2).unwrap_or_default();
     let mut four = Side::start(Shape::FourProcesses).await;
     let mut one = Side::start(Shape::OneProcess).await;
     println!("medians of {ROUNDS} rounds\n");
@@ -76,13 +77,22 @@ pub async fn run() {
     let mut uploads = Figures::new("4 KiB uploads/s, 16 connections");
     let mut downloads = Figures::new("4 KiB downloads/s, 16 connections");
     let mut listings = Figures::new("listings of 1,000/s, 16 connections");
+    let is_wanted = |figures: &Figures| figures.name.contains(&wanted);
     for round in 0..ROUNDS {
-        let (ours, theirs) = (four.large(round).await, one.large(round).await);
-        up.add(ours.0, theirs.0);
-        down.add(ours.1, theirs.1);
-        uploads.add(four.uploads().await, one.uploads().await);
-        downloads.add(four.downloads().await, one.downloads().await);
-        listings.add(four.listings().await, one.listings().await);
+        if is_wanted(&up) || is_wanted(&down) {
+            let (ours, theirs) = (four.large(round).await, one.large(round).await);
+            up.add(ours.0, theirs.0);
+            down.add(ours.1, theirs.1);
+        }
+        if is_wanted(&uploads) {
+            uploads.add(four.uploads().await, one.uploads().await);
+        }
+        if is_wanted(&downloads) {
+            downloads.add(four.downloads().await, one.downloads().await);
+        }
+        if is_wanted(&listings) {
+            listings.add(four.listings().await, one.listings().await);
+        }
     }
-    [up, down, uploads, downloads, listings].into_iter().for_each(Figures::print);
+    [up, down, uploads, downloads, listings].into_iter().filter(is_wanted).for_each(Figures::print);
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::error::Error;
-use crate::statement::{Value, dynamic};
+use crate::statement::{Statement, Value, dynamic};
 use crate::transaction::Transaction;
 
 /// The most parameters that one statement can have on both engines (SQLite's default limit; PostgreSQL has
@@ -40,12 +40,25 @@ pub async fn insert<const N: usize>(
     tail: &'static str,
 ) -> Result<u64, Error> {
     let mut affected = 0;
+    for statement in inserts(head, rows, tail) {
+        affected += statement.execute(&mut *tx).await?;
+    }
+    Ok(affected)
+}
+
+/// The statements of [`insert`], to be run otherwise.
+pub fn inserts<const N: usize>(
+    head: &'static str,
+    rows: Vec<[Value; N]>,
+    tail: &'static str,
+) -> Vec<Statement> {
+    let mut statements = Vec::new();
     let mut rows = rows.into_iter();
     while let Some(size) = batch(rows.len(), N) {
         let text = format!("{head} VALUES {} {tail}", values(1, N, size));
-        affected += dynamic(text).bind_all(rows.by_ref().take(size).flatten()).execute(&mut *tx).await?;
+        statements.push(dynamic(text).bind_all(rows.by_ref().take(size).flatten()));
     }
-    Ok(affected)
+    statements
 }
 
 /// All rows when they are few; else the largest power of two that is not above `rows`, [`MAX_ROWS`] and what the

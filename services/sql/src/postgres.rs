@@ -1,10 +1,12 @@
 //! PostgreSQL.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use tokio::sync::Notify;
 
 use crate::database::Durability;
 use crate::error::Error;
@@ -12,6 +14,7 @@ use crate::migrate::{self, Migration};
 use crate::pool::{Limits, Pool};
 use crate::presence::Presence;
 use crate::settings::Settings;
+use crate::statistics::Statistics;
 
 const LIMITS: Limits = Limits {
     // Less than anyone waits for an answer.
@@ -32,6 +35,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Postgres {
     pub(crate) pool: Pool<PgConnection>,
     pub(crate) presence: Presence,
+    _statistics: Arc<Statistics>,
 }
 
 pub(crate) async fn open(
@@ -64,7 +68,10 @@ pub(crate) async fn open(
         Durability::Rebuildable => options.options([("synchronous_commit", "off")]),
     };
     let presence = Presence::new(options.clone());
-    Ok(Postgres { pool: Pool::new(options, settings.max_connections, LIMITS), presence })
+    let used = Arc::new(Notify::new());
+    let pool = Pool::telling(options, settings.max_connections, LIMITS, Arc::clone(&used));
+    let statistics = Arc::new(Statistics::keep(pool.clone(), used));
+    Ok(Postgres { pool, presence, _statistics: statistics })
 }
 
 fn options(settings: &Settings) -> Result<PgConnectOptions, Error> {

@@ -1,5 +1,7 @@
 //! A statement with its values, and what it can run on.
 
+use std::fmt::Write as _;
+
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments};
@@ -201,6 +203,24 @@ impl Statement {
         &self.values
     }
 
+    pub(crate) fn into_values(self) -> Vec<Value> {
+        self.values
+    }
+
+    /// The text with the numbers of its values raised by `before`; `None` where it has a `$` that is no such number.
+    pub(crate) fn numbered_after(&self, before: usize) -> Option<String> {
+        let mut pieces = self.text.as_str().split('$');
+        let mut text = pieces.next().unwrap_or_default().to_owned();
+        text.reserve(self.text.as_str().len() + self.values.len());
+        for piece in pieces {
+            let (number, rest) = numbered(piece);
+            let number = number.parse::<usize>().ok()?;
+            // Writing to a string does not fail.
+            let _ = write!(text, "${}{rest}", number.saturating_add(before));
+        }
+        Some(text)
+    }
+
     /// The text with `?` for `$1`, `$2`, …; `None` when that would mean other values, since they are not in this order.
     ///
     /// SQLite looks a number up among those of all parameters, for each of them again; what has no number it need not look up.
@@ -210,8 +230,7 @@ impl Statement {
         text.reserve(self.text.as_str().len());
         let mut count = 0;
         for piece in pieces {
-            let end = piece.find(|next: char| !next.is_ascii_digit()).unwrap_or(piece.len());
-            let (number, rest) = piece.split_at(end);
+            let (number, rest) = numbered(piece);
             count += 1;
             if number.parse() != Ok(count) {
                 return None;
@@ -247,6 +266,12 @@ impl Statement {
             Value::Bytes(value) => query.bind(value),
         })
     }
+}
+
+/// The digits that `piece` starts with, and what follows.
+fn numbered(piece: &str) -> (&str, &str) {
+    let end = piece.find(|next: char| !next.is_ascii_digit()).unwrap_or(piece.len());
+    piece.split_at(end)
 }
 
 fn from_sqlite(rows: Vec<sqlx::sqlite::SqliteRow>) -> Vec<Row> {

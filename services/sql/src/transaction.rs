@@ -47,7 +47,7 @@ impl Transaction {
     }
 
     pub(crate) async fn postgres(postgres: &Postgres, begin: &'static str) -> Result<Self, Error> {
-        let Postgres { pool, presence } = postgres;
+        let Postgres { pool, presence, .. } = postgres;
         let mut lease = pool.acquire().await.map_err(Error::statement)?;
         let begun = lease.transaction().map_err(Error::statement)?.execute(begin);
         presence.over(begun).await.map_err(Error::statement)?;

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use holdall_sql::testing;
-use holdall_sql::{Database, Error, Migration, Migrations, dynamic, execute_each, sql, values};
+use holdall_sql::{
+    Database, Error, MAX_PARAMETERS, Migration, Migrations, Statement, dynamic, execute_each,
+    execute_together, inserts, sql, values,
+};
 
-const SCHEMA: &str =
-    "CREATE TABLE label (id TEXT PRIMARY KEY, name TEXT); CREATE TABLE token (id TEXT PRIMARY KEY);";
+const SCHEMA: &str = "CREATE TABLE label (id TEXT PRIMARY KEY, name TEXT); CREATE TABLE token (id TEXT PRIMARY KEY REFERENCES label);";
 const MIGRATIONS: Migrations = Migrations {
     sqlite: &[Migration { version: 1, name: "label", sql: SCHEMA }],
     postgres: &[Migration { version: 1, name: "label", sql: SCHEMA }],
@@ -61,6 +63,54 @@ async fn one_of_several_statements_that_fails_leaves_the_database_usable() {
         assert!(is_there.is_none(), "a statement was done by half");
         assert_eq!(count(&db).await, 2, "the one before it was done");
         assert_eq!(execute_each(vec![good("d"), sql("DELETE FROM token")], &db).await.unwrap(), [1, 0]);
+    })
+    .await;
+}
+
+/// Inserts labels of these numbers.
+fn labels(numbers: std::ops::Range<usize>) -> Vec<Statement> {
+    let rows = numbers.map(|number| [number.to_string().into(), format!("name of {number}").into()]);
+    inserts("INSERT INTO label (id, name)", rows.collect(), "")
+}
+
+#[tokio::test]
+async fn statements_that_run_together_all_have_effect_and_refer_to_each_other() {
+    each(|db| async move {
+        let mut tx = db.begin().await.unwrap();
+        execute_together(Vec::new(), &mut tx).await.unwrap();
+        execute_together(labels(0..1), &mut tx).await.unwrap();
+        let mut statements = labels(1..40);
+        statements.push(sql("INSERT INTO token (id) VALUES ($1), ($2)").bind("0").bind("39"));
+        statements.push(sql("UPDATE label SET name = $1 WHERE id = $2").bind("other").bind("0"));
+        execute_together(statements, &mut tx).await.unwrap();
+        // Numbers that are not in order, and one twice.
+        let rename = |id| sql("UPDATE label SET name = $2 WHERE id = $1 OR name = $1").bind(id).bind("third");
+        execute_together(vec![rename("1"), rename("other"), sql("DELETE FROM token")], &mut tx)
+            .await
+            .unwrap();
+        // More values than one statement can have.
+        let many = MAX_PARAMETERS + 100;
+        execute_together(labels(40..many), &mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(usize::try_from(count(&db).await).unwrap(), many);
+        let third =
+            sql("SELECT id FROM label WHERE name = 'third' ORDER BY id").fetch_all(&db).await.unwrap();
+        let third: Vec<String> = third.iter().map(|row| row.get(0).unwrap()).collect();
+        assert_eq!(third, ["0", "1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_statements_that_run_together_none_has_effect_when_one_fails() {
+    each(|db| async move {
+        let mut tx = db.begin().await.unwrap();
+        let mut statements = labels(0..2);
+        statements.extend(labels(1..3));
+        let failed = execute_together(statements, &mut tx).await;
+        assert!(matches!(failed, Err(Error::UniqueViolation { .. })), "{failed:?}");
+        assert!(matches!(tx.commit().await, Err(Error::Aborted)));
+        assert_eq!(count(&db).await, 0);
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use holdall_sql::{dynamic, insert};
+use holdall_sql::{dynamic, inserts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -80,8 +80,11 @@ impl Work {
         let text = format!(
             "SELECT key, fingerprint, answer FROM answers WHERE account_id = $1 AND key IN {placeholders}"
         );
-        let rows =
-            dynamic(text).bind(self.home.account.to_string()).bind_all(keys).fetch_all(&mut self.tx).await?;
+        let rows = dynamic(text)
+            .bind(self.home.account.to_string())
+            .bind_all(keys)
+            .fetch_all(self.tx().await?)
+            .await?;
         for row in rows {
             let remembered = Remembered { fingerprint: row.get(1)?, answer: row.get(2)? };
             answers.known.insert(Key::stored(row.get(0)?), remembered);
@@ -90,7 +93,7 @@ impl Work {
     }
 
     /// Keeps the answers that were added.
-    pub(super) async fn remember(&mut self, mut answers: Answers) -> Result<()> {
+    pub(super) fn remember(&mut self, mut answers: Answers) {
         let mut rows = Vec::with_capacity(answers.new.len());
         for key in &answers.new {
             if let Some(remembered) = answers.known.remove(key) {
@@ -103,13 +106,10 @@ impl Work {
                 ]);
             }
         }
-        insert(
-            &mut self.tx,
+        self.write(inserts(
             "INSERT INTO answers (account_id, key, fingerprint, answer, created_at)",
             rows,
             "",
-        )
-        .await?;
-        Ok(())
+        ));
     }
 }

@@ -1,6 +1,6 @@
 //! The buffer of a space.
 
-use holdall_sql::{Row, insert, retry, sql};
+use holdall_sql::{Row, inserts, retry, sql};
 
 use super::lists::{Page, limit};
 use super::row::{self, entry_text};
@@ -79,7 +79,7 @@ impl Store {
             let mut work = Work::begin(self, home, now).await?;
             let deleted = sql("DELETE FROM buffer_entries WHERE space_id = $1 RETURNING blob_id, size")
                 .bind(home.space.to_string())
-                .fetch_all(&mut work.tx)
+                .fetch_all(work.tx().await?)
                 .await?;
             work.release_entries(&deleted).await?;
             work.commit().await
@@ -106,7 +106,7 @@ impl Store {
                          RETURNING blob_id, size")
                     .bind(home.space.to_string())
                     .bind(now)
-                    .fetch_all(&mut work.tx)
+                    .fetch_all(work.tx().await?)
                     .await?;
                     work.release_entries(&deleted).await?;
                     work.commit().await
@@ -125,7 +125,7 @@ impl Work {
                 .bind(self.home.space.to_string())
                 .bind(self.now)
                 .bind(keep)
-                .fetch_all(&mut self.tx)
+                .fetch_all(self.tx().await?)
                 .await?;
         self.release_entries(&deleted).await
     }
@@ -140,7 +140,7 @@ impl Work {
         .bind(self.home.space.to_string())
         .bind(self.now)
         .bind(keep)
-        .fetch_one(&mut self.tx)
+        .fetch_one(self.tx().await?)
         .await?;
         row::count(&row, 0)
     }
@@ -157,13 +157,13 @@ impl Work {
     pub(super) async fn last_entry(&mut self) -> Result<u64> {
         let row = sql("SELECT COALESCE(MAX(sequence), 0) FROM buffer_entries WHERE space_id = $1")
             .bind(self.home.space.to_string())
-            .fetch_one(&mut self.tx)
+            .fetch_one(self.tx().await?)
             .await?;
         row::count(&row, 0)
     }
 
     /// Inserts entries.
-    pub(super) async fn insert_entries(&mut self, entries: &[Entry]) -> Result<()> {
+    pub(super) fn insert_entries(&mut self, entries: &[Entry]) -> Result<()> {
         let mut rows = Vec::with_capacity(entries.len());
         for entry in entries {
             rows.push([
@@ -182,14 +182,12 @@ impl Work {
             ]);
         }
         self.make_stale();
-        insert(
-            &mut self.tx,
+        self.write(inserts(
             "INSERT INTO buffer_entries
                 (entry_id, space_id, sequence, kind, name, blob_id, size, digest, media_type, device, created_at, expires_at)",
             rows,
             "",
-        )
-        .await?;
+        ));
         Ok(())
     }
 }

@@ -227,7 +227,7 @@ impl Store {
         }
         batch.files.write(&mut work).await?;
         batch.entries.write(&mut work).await?;
-        work.remember(answers).await?;
+        work.remember(answers);
         work.commit().await?;
         Ok(results)
     }

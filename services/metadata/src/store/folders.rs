@@ -34,13 +34,14 @@ impl Store {
             if let Some(made) = answers.find(&keys, &fingerprint)? {
                 return Ok(made);
             }
-            let parent = resolve(&mut work.tx, home, Action::UseFolder, &folder.parent, now).await?;
+            let parent = resolve(work.tx().await?, home, Action::UseFolder, &folder.parent, now).await?;
             parent.node.folder()?;
             if parent.depth + folder.names.len() > MAX_DEPTH {
                 return Err(Error::InvalidPath("must not be deeper than 64 names").into());
             }
             let from = parent.node.id;
-            let walked = walk(&mut work.tx, home, Action::UseFolder, from, &folder.names, None, now).await?;
+            let walked =
+                walk(work.tx().await?, home, Action::UseFolder, from, &folder.names, None, now).await?;
             let missing = folder.names.get(walked.depth..).unwrap_or_default();
             let made = if missing.is_empty() {
                 if !folder.parents || walked.node.kind != Kind::Folder {
@@ -48,7 +49,7 @@ impl Store {
                 }
                 let mut node = walked.node;
                 if let Some(policy) = folder.policy {
-                    work.set_policy(&mut node, policy).await?;
+                    work.set_policy(&mut node, policy)?;
                 }
                 Made { node, created: false }
             } else {
@@ -58,11 +59,11 @@ impl Store {
                 if let Some(last) = nodes.last_mut() {
                     last.policy = folder.policy.unwrap_or_default();
                 }
-                work.insert_nodes(&nodes).await?;
+                work.insert_nodes(&nodes)?;
                 Made { node: nodes.into_iter().next_back().unwrap_or(walked.node), created: true }
             };
             answers.add(&keys, &fingerprint, &made)?;
-            work.remember(answers).await?;
+            work.remember(answers);
             work.commit().await?;
             Ok(made)
         })
@@ -80,10 +81,10 @@ impl Store {
     ) -> Result<Node> {
         retry(async || {
             let mut work = Work::begin(self, home, now).await?;
-            let mut node = resolve(&mut work.tx, home, Action::SetPolicy, folder, now).await?.node;
+            let mut node = resolve(work.tx().await?, home, Action::SetPolicy, folder, now).await?.node;
             node.folder()?;
             precondition.check(Some(&node.etag()))?;
-            work.set_policy(&mut node, policy).await?;
+            work.set_policy(&mut node, policy)?;
             work.commit().await?;
             Ok(node)
         })
@@ -93,14 +94,14 @@ impl Store {
 
 impl Work {
     /// Does nothing when the folder has that policy already.
-    async fn set_policy(&mut self, folder: &mut Node, policy: Policy) -> Result<()> {
+    fn set_policy(&mut self, folder: &mut Node, policy: Policy) -> Result<()> {
         authorize(&self.home.principal(), Action::SetPolicy, folder)?;
         if folder.policy == policy {
             return Ok(());
         }
         folder.policy = policy;
         folder.revision = self.record(ChangeKind::Policy, folder.id, None);
-        self.update_node(folder).await
+        self.update_node(folder)
     }
 
     /// A chain of new folders below `parent`, noted in the log.

@@ -1,6 +1,6 @@
 //! Links, as their owner has them.
 
-use holdall_sql::{On, Row, Statement, dynamic, insert, retry, sql};
+use holdall_sql::{On, Row, Statement, dynamic, inserts, retry, sql};
 
 use super::lists::{Page, limit};
 use super::lookup::live;
@@ -54,18 +54,18 @@ impl Store {
                 return Ok(link);
             }
             new.expiry.check(now)?;
-            live(&mut work.tx, home, Action::Share, node, now).await?.node.content()?;
+            live(work.tx().await?, home, Action::Share, node, now).await?.node.content()?;
             let there = if reuse { work.link_like(node, new).await? } else { None };
             let link = match there {
                 Some(link) => link,
                 None => {
                     let link = new.make(node, home.space, now)?;
-                    work.insert_links(std::slice::from_ref(&link)).await?;
+                    work.insert_links(std::slice::from_ref(&link))?;
                     link
                 }
             };
             answers.add(&keys, &fingerprint, &link)?;
-            work.remember(answers).await?;
+            work.remember(answers);
             work.commit().await?;
             Ok(link)
         })
@@ -137,7 +137,7 @@ impl Store {
     ) -> Result<Link> {
         retry(async || {
             let mut work = Work::begin(self, home, now).await?;
-            let before = find_link(&mut work.tx, home, id).await?;
+            let before = find_link(work.tx().await?, home, id).await?;
             precondition.check(Some(&before.etag()))?;
             let mut link = before.clone();
             if let Some(expiry) = update.expiry {
@@ -157,7 +157,7 @@ impl Store {
                     .bind(link.expires_at)
                     .bind(link.file_name.as_str())
                     .bind(row::int(link.revision)?)
-                    .execute(&mut work.tx)
+                    .execute(work.tx().await?)
                     .await?;
             // A sweep does not wait for the space's lock.
             if changed == 0 {
@@ -180,7 +180,7 @@ impl Store {
     ) -> Result<()> {
         retry(async || {
             let mut work = Work::begin(self, home, now).await?;
-            let link = find_link(&mut work.tx, home, id).await?;
+            let link = find_link(work.tx().await?, home, id).await?;
             precondition.check(Some(&link.etag()))?;
             work.delete_link(link.id).await?;
             work.commit().await
@@ -191,7 +191,7 @@ impl Store {
 
 impl Work {
     /// Inserts links to nodes that are there.
-    pub(super) async fn insert_links(&mut self, links: &[Link]) -> Result<()> {
+    pub(super) fn insert_links(&mut self, links: &[Link]) -> Result<()> {
         let mut rows = Vec::with_capacity(links.len());
         for link in links {
             rows.push([
@@ -208,22 +208,18 @@ impl Work {
                 link.delete_key.map(|key| key.reveal()).into(),
             ]);
         }
-        insert(
-            &mut self.tx,
+        self.write(inserts(
             "INSERT INTO links (link_id, slug, form, space_id, node_id, created_at, expires_at, revision, file_name,
                 max_downloads, delete_key)",
             rows,
             "",
-        )
-        .await
-        // The dice fell as they did before. Once more, then.
-        .map_err(|error| if error.is_unique_violation() { super::Error::Busy } else { error.into() })?;
+        ));
         Ok(())
     }
 
     pub(super) async fn delete_link(&mut self, id: LinkId) -> Result<()> {
         self.make_stale();
-        sql("DELETE FROM links WHERE link_id = $1").bind(id.to_string()).execute(&mut self.tx).await?;
+        sql("DELETE FROM links WHERE link_id = $1").bind(id.to_string()).execute(self.tx().await?).await?;
         Ok(())
     }
 
@@ -245,7 +241,7 @@ impl Work {
         .bind(length)
         .bind(new.file_name.as_str())
         .bind(new.expiry.half(self.now).unwrap_or(i64::MAX))
-        .fetch_optional(&mut self.tx)
+        .fetch_optional(self.tx().await?)
         .await?;
         row.map(|row| row::link(&row.get::<String>(0)?)).transpose()
     }

@@ -28,7 +28,7 @@ impl Work {
         .bind(folder.to_string())
         .bind(name.as_str())
         .bind(node.to_string())
-        .fetch_optional(&mut self.tx)
+        .fetch_optional(self.tx().await?)
         .await?;
         let Some(there) = there else { return Ok(name.as_str().to_owned()) };
         if there.get::<Option<i64>>(1)?.is_some_and(|at| at <= self.now) {
@@ -88,7 +88,7 @@ impl Work {
         .bind(before)
         .bind(self.now)
         .bind(node.map(|id| id.to_string()).unwrap_or_default())
-        .fetch_one(&mut self.tx)
+        .fetch_one(self.tx().await?)
         .await?
         .get(0)?;
         let mut there = HashMap::new();

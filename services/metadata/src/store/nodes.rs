@@ -27,7 +27,7 @@ impl Store {
     ) -> Result<Node> {
         retry(async || {
             let mut work = Work::begin(self, home, now).await?;
-            let found = live(&mut work.tx, home, Action::Move, id, now).await?;
+            let found = live(work.tx().await?, home, Action::Move, id, now).await?;
             found.node.not_root()?;
             precondition.check(Some(&found.node.etag()))?;
             let mut node = found.node;
@@ -35,7 +35,7 @@ impl Store {
             let to = match update.parent.filter(|&parent| parent != from) {
                 Some(parent) => {
                     let action = Action::UseFolder;
-                    let place = live_and_below(&mut work.tx, home, action, parent, Some(id), now).await?;
+                    let place = live_and_below(work.tx().await?, home, action, parent, Some(id), now).await?;
                     place.node.folder()?;
                     if place.below {
                         return Err(Error::WouldCycle.into());
@@ -62,7 +62,7 @@ impl Store {
                 work.record(ChangeKind::Moved, node.id, node.version.as_ref().map(|version| version.id));
             match &to {
                 Some(folder) => work.arrive(&mut node, folder).await?,
-                None => work.update_node(&node).await?,
+                None => work.update_node(&node)?,
             }
             work.commit().await?;
             Ok(node)
@@ -90,7 +90,7 @@ impl Work {
              SELECT depth FROM down WHERE depth > $2 LIMIT 1")
         .bind(node.id.to_string())
         .bind(i64::try_from(below).unwrap_or(i64::MAX))
-        .fetch_optional(&mut self.tx)
+        .fetch_optional(self.tx().await?)
         .await?;
         if too_deep.is_some() { Err(TOO_DEEP.into()) } else { Ok(()) }
     }

@@ -60,7 +60,7 @@ impl Store {
         let home = self.home_of(link.space).await?;
         let discarded = retry(async || {
             let mut work = Work::begin(self, &home, now).await?;
-            let Opened { link, found } = open(&mut work.tx, slug, link.form, now).await?;
+            let Opened { link, found } = open(work.tx().await?, slug, link.form, now).await?;
             // Somebody may have deleted it, and made another.
             if !link.is_used_up() {
                 return Err(Error::NotFound.into());
@@ -92,7 +92,7 @@ impl Store {
         let home = self.home_of(opened.link.space).await?;
         retry(async || {
             let mut work = Work::begin(self, &home, now).await?;
-            let opened = open(&mut work.tx, slug, form, now).await?;
+            let opened = open(work.tx().await?, slug, form, now).await?;
             opened.may_delete(key)?;
             work.delete_link(opened.link.id).await?;
             work.discard(opened.found, BATCH).await?;

@@ -100,7 +100,7 @@ impl Work {
                 let row = sql("SELECT node_id FROM nodes WHERE node_id = $1 AND space_id = $2 AND trashed_at IS NOT NULL")
                     .bind(id.to_string())
                     .bind(self.home.space.to_string())
-                    .fetch_optional(&mut self.tx)
+                    .fetch_optional(self.tx().await?)
                     .await?;
                 return Ok(row.map(|_| id).into_iter().collect());
             }
@@ -113,7 +113,7 @@ impl Work {
         .bind(self.home.space.to_string())
         .bind(before)
         .bind(limit)
-        .fetch_all(&mut self.tx)
+        .fetch_all(self.tx().await?)
         .await?
         .iter()
         .map(|row| row::id(row, 0))
@@ -169,7 +169,7 @@ impl Work {
         let (parents, placeholders) = list(parents.iter().map(NodeId::to_string).collect(), 1);
         dynamic(format!("SELECT node_id FROM nodes WHERE parent_id IN {placeholders} LIMIT {limit}"))
             .bind_all(parents)
-            .fetch_all(&mut self.tx)
+            .fetch_all(self.tx().await?)
             .await?
             .iter()
             .map(|row| row::id(row, 0))
@@ -182,13 +182,13 @@ impl Work {
         let versions =
             dynamic(format!("DELETE FROM versions WHERE node_id IN {list} RETURNING blob_id, size"))
                 .bind_all(&ids)
-                .fetch_all(&mut self.tx)
+                .fetch_all(self.tx().await?)
                 .await?;
         self.release(&versions).await?;
         for table in ["links", "nodes"] {
             dynamic(format!("DELETE FROM {table} WHERE node_id IN {list}"))
                 .bind_all(&ids)
-                .execute(&mut self.tx)
+                .execute(self.tx().await?)
                 .await?;
         }
         Ok(())
@@ -208,7 +208,7 @@ impl Work {
             rows.push([blob.to_string().into(), self.now.into()]);
         }
         insert(
-            &mut self.tx,
+            self.tx().await?,
             "INSERT INTO released_blobs (blob_id, released_at)",
             rows,
             "ON CONFLICT DO NOTHING",

@@ -49,7 +49,7 @@ impl Work {
         dynamic(format!("SELECT node_id FROM nodes WHERE expires_at <= $1 AND node_id IN {placeholders}"))
             .bind(self.now)
             .bind_all(files)
-            .fetch_all(&mut self.tx)
+            .fetch_all(self.tx().await?)
             .await?
             .iter()
             .map(|row| row::id(row, 0))
@@ -70,7 +70,7 @@ impl Work {
             .bind(newest.to_string())
             .bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
             .bind(most - 1)
-            .fetch_all(&mut self.tx)
+            .fetch_all(self.tx().await?)
             .await?
             .iter()
             .map(|row| row::id(row, 0))
@@ -92,7 +92,7 @@ impl Work {
              RETURNING blob_id, size")
         .bind(file.to_string())
         .bind(most)
-        .fetch_all(&mut self.tx)
+        .fetch_all(self.tx().await?)
         .await?;
         self.release(&deleted).await
     }

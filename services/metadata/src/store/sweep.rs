@@ -34,7 +34,7 @@ impl Store {
             let rows = sql("DELETE FROM uploads WHERE space_id = $1 AND expires_at <= $2 RETURNING size")
                 .bind(home.space.to_string())
                 .bind(now)
-                .fetch_all(&mut work.tx)
+                .fetch_all(work.tx().await?)
                 .await?;
             for row in rows {
                 work.space.release(row::count(&row, 0)?);

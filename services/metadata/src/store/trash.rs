@@ -44,7 +44,7 @@ impl Store {
     ) -> Result<Node> {
         let discarded = retry(async || {
             let mut work = Work::begin(self, home, now).await?;
-            let found = resolve(&mut work.tx, home, Action::Delete, reference, now).await?;
+            let found = resolve(work.tx().await?, home, Action::Delete, reference, now).await?;
             found.node.not_root()?;
             precondition.check(Some(&found.node.etag()))?;
             let discarded = work.discard(found, batch).await?;
@@ -76,14 +76,14 @@ impl Store {
     ) -> Result<Node> {
         retry(async || {
             let mut work = Work::begin(self, home, now).await?;
-            let found = any(&mut work.tx, home, Action::Delete, id, now).await?;
+            let found = any(work.tx().await?, home, Action::Delete, id, now).await?;
             let mut node = found.node;
             if node.trashed_at.is_none() {
                 return Err(Error::NotTrashed.into());
             }
             let parent = parent.or(node.parent).ok_or(Error::RootImmutable)?;
             // A live folder is never below this node, which is not live.
-            let place = live(&mut work.tx, home, Action::UseFolder, parent, now).await?;
+            let place = live(work.tx().await?, home, Action::UseFolder, parent, now).await?;
             place.node.folder()?;
             if node.parent != Some(parent) || name.is_some_and(|name| name.as_str() != node.name) {
                 node.modified_at = now;
@@ -125,7 +125,7 @@ impl Work {
         }
         node.revision =
             self.record(ChangeKind::Trashed, node.id, node.version.as_ref().map(|version| version.id));
-        self.update_node(&node).await?;
+        self.update_node(&node)?;
         node.trashed_at = Some(self.now);
         Ok(Discarded { node, unfinished: found.folder.skip_trash })
     }
@@ -133,10 +133,10 @@ impl Work {
     /// Writes a node back that came into `folder`, where the policy of that now applies to it.
     pub(super) async fn arrive(&mut self, node: &mut Node, folder: &Node) -> Result<()> {
         if node.kind == Kind::Folder {
-            return self.update_node(node).await;
+            return self.update_node(node);
         }
         node.expires_at = folder.policy.expiry(self.now);
-        self.update_node(node).await?;
+        self.update_node(node)?;
         self.prune_files(folder.id, folder.policy.max_files, node.id).await
     }
 }

@@ -147,7 +147,7 @@ impl Store {
                 .bind(home.space.to_string())
                 .bind(row::int(upload.max_size)?)
                 .bind(upload.expires_at)
-                .execute(&mut work.tx)
+                .execute(work.tx().await?)
                 .await?;
             work.commit().await
         })
@@ -182,12 +182,15 @@ impl Work {
         &mut self,
         uploads: impl Iterator<Item = UploadId>,
     ) -> Result<HashMap<UploadId, u64>> {
+        if self.space.reserved == 0 {
+            return Ok(HashMap::new());
+        }
         let (ids, placeholders) = list(uploads.map(|id| id.to_string()).collect(), 2);
         let text = format!(
             "SELECT upload_id, size FROM uploads WHERE space_id = $1 AND upload_id IN {placeholders}"
         );
         let rows =
-            dynamic(text).bind(self.home.space.to_string()).bind_all(ids).fetch_all(&mut self.tx).await?;
+            dynamic(text).bind(self.home.space.to_string()).bind_all(ids).fetch_all(self.tx().await?).await?;
         rows.iter().map(|row| Ok((row::id(row, 0)?, row::count(row, 1)?))).collect()
     }
 
@@ -198,7 +201,7 @@ impl Work {
         }
         let (ids, placeholders) = list(uploads.iter().map(UploadId::to_string).collect(), 1);
         let text = format!("DELETE FROM uploads WHERE upload_id IN {placeholders}");
-        dynamic(text).bind_all(ids).execute(&mut self.tx).await?;
+        dynamic(text).bind_all(ids).execute(self.tx().await?).await?;
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! A change of one space, under its lock.
 
-use holdall_sql::{Dialect, Transaction, insert, sql};
+use holdall_sql::{Dialect, Statement, Transaction, execute_together, inserts, sql};
 use tracing::Instrument;
 
 use super::freshness::{Freshness, Moment};
 use super::{Result, Store, row};
 use crate::domain::change::{Change, ChangeKind};
+use crate::domain::error::Error;
 use crate::domain::id::{NodeId, VersionId};
 use crate::domain::node::Node;
 use crate::domain::space::{Home, Space};
@@ -13,7 +14,7 @@ use crate::domain::version::Version;
 
 /// A writing transaction that holds the lock of a space. Dropping it undoes everything.
 pub(super) struct Work {
-    pub(super) tx: Transaction,
+    tx: Transaction,
     /// The counters as they will be.
     pub(super) space: Space,
     pub(super) home: Home,
@@ -22,6 +23,8 @@ pub(super) struct Work {
     freshness: Freshness,
     device: String,
     changes: Vec<Change>,
+    /// Not sent yet.
+    writes: Vec<Statement>,
     loud: bool,
 }
 
@@ -55,8 +58,22 @@ impl Work {
             freshness: store.freshness.clone(),
             device: String::new(),
             changes: Vec::new(),
+            writes: Vec::new(),
             loud: false,
         })
+    }
+
+    /// The transaction, which sees all that was written so far.
+    pub(super) async fn tx(&mut self) -> Result<&mut Transaction> {
+        let writes = std::mem::take(&mut self.writes);
+        execute_together(writes, &mut self.tx).await.map_err(taken)?;
+        Ok(&mut self.tx)
+    }
+
+    /// Adds statements that go out before the next one that is run on the transaction, or with its commit: all at once, and
+    /// independent of each other as [`execute_together`] asks.
+    pub(super) fn write(&mut self, statements: impl IntoIterator<Item = Statement>) {
+        self.writes.extend(statements);
     }
 
     /// Names the device that the following changes come from.
@@ -78,7 +95,7 @@ impl Work {
     }
 
     /// Inserts nodes, each after its parent.
-    pub(super) async fn insert_nodes(&mut self, nodes: &[Node]) -> Result<()> {
+    pub(super) fn insert_nodes(&mut self, nodes: &[Node]) -> Result<()> {
         let mut rows = Vec::with_capacity(nodes.len());
         for node in nodes {
             rows.push([
@@ -95,20 +112,17 @@ impl Work {
                 row::policy_text(&node.policy).into(),
             ]);
         }
-        insert(
-            &mut self.tx,
+        self.write(inserts(
             "INSERT INTO nodes (node_id, space_id, parent_id, name, kind, revision, created_at, modified_at, version_id,
                 expires_at, policy)",
             rows,
             "",
-        )
-        .await
-        .map_err(taken)?;
+        ));
         Ok(())
     }
 
-    /// Inserts versions of nodes that are there.
-    pub(super) async fn insert_versions(&mut self, versions: &[(NodeId, Version)]) -> Result<()> {
+    /// Inserts versions of nodes that are there, or inserted already.
+    pub(super) fn insert_versions(&mut self, versions: &[(NodeId, Version)]) -> Result<()> {
         let mut rows = Vec::with_capacity(versions.len());
         for (node, version) in versions {
             rows.push([
@@ -124,23 +138,22 @@ impl Work {
                 version.created_at.into(),
             ]);
         }
-        insert(
-            &mut self.tx,
+        self.write(inserts(
             "INSERT INTO versions
                 (version_id, node_id, sequence, blob_id, size, digest, media_type, author_id, device, created_at)",
             rows,
             "",
-        )
-        .await?;
+        ));
         Ok(())
     }
 
     /// Writes back everything about a node that can change.
-    pub(super) async fn update_node(&mut self, node: &Node) -> Result<()> {
-        sql("UPDATE nodes SET parent_id = $2, name = $3, revision = $4, modified_at = $5, trashed_at = $6,
-                version_id = $7, expires_at = $8, policy = $9
-             WHERE node_id = $1")
-        .bind(node.id.to_string())
+    pub(super) fn update_node(&mut self, node: &Node) -> Result<()> {
+        let update = sql(
+            "UPDATE nodes SET parent_id = $1, name = $2, revision = $3, modified_at = $4, trashed_at = $5,
+                version_id = $6, expires_at = $7, policy = $8
+             WHERE node_id = $9",
+        )
         .bind(node.parent.map(|id| id.to_string()))
         .bind(node.name.as_str())
         .bind(row::int(node.revision)?)
@@ -149,9 +162,8 @@ impl Work {
         .bind(node.version.as_ref().map(|version| version.id.to_string()))
         .bind(node.expires_at)
         .bind(row::policy_text(&node.policy))
-        .execute(&mut self.tx)
-        .await
-        .map_err(taken)?;
+        .bind(node.id.to_string());
+        self.write([update]);
         Ok(())
     }
 
@@ -159,7 +171,7 @@ impl Work {
     pub(super) async fn commit(mut self) -> Result<()> {
         let quiet = self.changes.is_empty() && !self.loud;
         let mut rows = Vec::with_capacity(self.changes.len());
-        for change in self.changes {
+        for change in std::mem::take(&mut self.changes) {
             rows.push([
                 self.space.id.to_string().into(),
                 row::int(change.sequence)?.into(),
@@ -170,24 +182,23 @@ impl Work {
                 change.created_at.into(),
             ]);
         }
-        insert(
-            &mut self.tx,
+        self.write(inserts(
             "INSERT INTO changes (space_id, sequence, kind, node_id, version_id, device, created_at)",
             rows,
             "",
-        )
-        .await?;
+        ));
         if self.space != self.before || !quiet {
-            sql("UPDATE spaces SET used_bytes = $2, reserved_bytes = $3, change_sequence = $4, moment = COALESCE($5, moment)
-                 WHERE space_id = $1")
-                .bind(self.space.id.to_string())
-                .bind(row::int(self.space.used)?)
-                .bind(row::int(self.space.reserved)?)
-                .bind(row::int(self.space.change_sequence)?)
-                .bind((!quiet).then(|| Moment::fresh().number()))
-                .execute(&mut self.tx)
-                .await?;
+            let update = sql("UPDATE spaces SET used_bytes = $1, reserved_bytes = $2, change_sequence = $3,
+                    moment = COALESCE($4, moment)
+                 WHERE space_id = $5")
+            .bind(row::int(self.space.used)?)
+            .bind(row::int(self.space.reserved)?)
+            .bind(row::int(self.space.change_sequence)?)
+            .bind((!quiet).then(|| Moment::fresh().number()))
+            .bind(self.space.id.to_string());
+            self.write([update]);
         }
+        self.tx().await?;
         if quiet {
             return Ok(self.tx.commit().await?);
         }
@@ -203,7 +214,12 @@ impl Work {
     }
 }
 
-/// The only key of a node that can be taken is its name in its folder: ids are new.
+/// The only key of a node that can be taken is its name in its folder, and of a link its slug: ids are new.
 fn taken(error: holdall_sql::Error) -> super::Error {
-    if error.is_unique_violation() { crate::domain::error::Error::NameConflict.into() } else { error.into() }
+    match &error {
+        holdall_sql::Error::UniqueViolation { on } if on.starts_with("nodes") => Error::NameConflict.into(),
+        // The dice fell as they did before. Once more, then.
+        holdall_sql::Error::UniqueViolation { on } if on.starts_with("links") => super::Error::Busy,
+        _ => error.into(),
+    }
 }

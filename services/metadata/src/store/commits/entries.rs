@@ -77,7 +77,7 @@ impl Batch {
         if new.is_empty() {
             return Ok(());
         }
-        work.insert_entries(&new).await?;
+        work.insert_entries(&new)?;
         work.trim_buffer(self.limits.keep).await?;
         work.forget_uploads(&std::mem::take(&mut self.released)).await
     }

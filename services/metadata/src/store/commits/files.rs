@@ -68,7 +68,7 @@ impl Batch {
         // For one alone nothing is gained.
         if paths.len() > 1 {
             let ways: Vec<Way> = paths.iter().map(|path| (work.home.root, path.names().to_vec())).collect();
-            let walked = strides(&mut work.tx, &ways).await?;
+            let walked = strides(work.tx().await?, &ways).await?;
             let known = paths.into_iter().zip(walked);
             self.ahead.extend(known.filter_map(|(path, walked)| Some((path.clone(), walked?))));
         }
@@ -92,7 +92,7 @@ impl Batch {
         let look = async |work: &mut Work, ahead| {
             let now = work.now;
             Ok::<_, super::super::Error>(
-                find(&mut work.tx, &home, &commit.target, commit.keep_both, ahead, now).await?.0,
+                find(work.tx().await?, &home, &commit.target, commit.keep_both, ahead, now).await?.0,
             )
         };
         let ahead = match &commit.target {
@@ -280,12 +280,12 @@ impl Batch {
     pub(super) async fn write(&mut self, work: &mut Work) -> Result<()> {
         self.push_out(work).await?;
         let batch = std::mem::take(self);
-        work.insert_nodes(&batch.nodes).await?;
-        work.insert_versions(&batch.versions).await?;
+        work.insert_nodes(&batch.nodes)?;
+        work.insert_versions(&batch.versions)?;
         for node in &batch.updates {
-            work.update_node(node).await?;
+            work.update_node(node)?;
         }
-        work.insert_links(&batch.links).await?;
+        work.insert_links(&batch.links)?;
         for (file, most) in batch.renewed {
             work.prune_versions(file, most).await?;
         }
