@@ -42,6 +42,11 @@ pub trait PackStore: fmt::Debug + Send + Sync {
     /// Opens a pack to read it from one end to the other.
     async fn open(self: Arc<Self>, id: PackId) -> io::Result<Pack>;
 
+    /// How many packs it is worth to read from one end to the other at once.
+    fn scans(&self) -> usize {
+        1
+    }
+
     /// Reads the payload that stands there, whole, and calls `then` with it. Does not wait for either.
     fn read(self: Arc<Self>, location: Location, then: Then);
 

@@ -44,6 +44,9 @@ use crate::store::pack::{self, Location, PackId};
 const SUFFIX: &str = ".pack";
 /// Runs of a large blob that are under way at once, apart from the one that is handed out.
 const READ_AHEAD: usize = 4;
+/// Packs that are read from one end to the other at once, at most. Each takes about as much memory as three of the windows that
+/// it is fetched in.
+const SCANS: usize = 8;
 /// Why there is no permit, though semaphores are never closed.
 const CLOSED: &str = "closed";
 
@@ -101,6 +104,7 @@ pub struct ObjectPacks {
     tries: Tries,
     ids: Ids,
     reads: Arc<Semaphore>,
+    scans: usize,
     max_writes: usize,
     batch: u64,
 }
@@ -143,6 +147,7 @@ impl ObjectPacks {
             tries: Tries::new(settings.request_timeout, presence),
             ids: Ids::default(),
             reads: Arc::new(Semaphore::new(settings.max_reads)),
+            scans: SCANS.min(settings.max_reads),
             max_writes: settings.max_writes,
             batch: settings.batch,
         })
@@ -277,6 +282,10 @@ impl PackStore for ObjectPacks {
         let mut bytes = Source::new(Arc::clone(&self), id, len, start);
         let salt = pack::salt(&mut bytes, id)?;
         Ok(Pack { salt, len, bytes: Box::new(bytes) })
+    }
+
+    fn scans(&self) -> usize {
+        self.scans
     }
 
     fn read(self: Arc<Self>, location: Location, then: Then) {
