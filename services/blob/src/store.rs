@@ -13,6 +13,7 @@ pub mod pack;
 pub mod packs;
 pub mod reader;
 pub(crate) mod recover;
+mod run;
 pub(crate) mod scan;
 mod sealed;
 pub mod upload;

@@ -31,7 +31,7 @@ pub struct S3Config {
     pub allow_http: bool,
     /// How long a request may take.
     pub request_timeout: HumanDuration,
-    /// Reads under way at once.
+    /// Requests for reading under way at once. One may be for several chunks.
     pub max_parallel_reads: usize,
     /// Packs that are being written at once.
     pub max_parallel_writes: usize,

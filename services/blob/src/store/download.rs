@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use blake3::Hash;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use tokio::sync::oneshot;
 
 use super::index::ChunkRow;
-use super::reader::{Held, ReadError, Reader, crashed, slice};
+use super::reader::{Held, ReadError, Reader, slice};
+use super::run::Coming;
 use crate::domain::SMALL;
 use crate::domain::manifest::{Chunk, Part};
 
@@ -17,24 +17,31 @@ const LOCATE: usize = 128;
 
 /// The bytes of `parts`, in order, in pieces of at most [`SMALL`].
 pub fn stream(reader: Reader, parts: VecDeque<Part>) -> BoxStream<'static, Result<Bytes, ReadError>> {
-    let download = Download { reader, parts, rows: HashMap::new(), ahead: VecDeque::new(), current: None };
+    let download =
+        Download { reader, parts, taken: 0, rows: HashMap::new(), ahead: VecDeque::new(), current: None };
     stream::try_unfold(download, async |mut download| {
         Ok(download.next().await?.map(|bytes| (bytes, download)))
     })
     .boxed()
 }
 
-type Reading = oneshot::Receiver<Result<Held, ReadError>>;
-
 struct Download {
     reader: Reader,
     parts: VecDeque<Part>,
+    /// Chunks that were handed out, or are being.
+    taken: usize,
     /// Places of the chunks to come.
     rows: HashMap<Hash, ChunkRow>,
-    /// Reads under way or done, for parts that were taken from `parts`.
-    ahead: VecDeque<(Part, Reading)>,
+    /// Runs that are being read or were, for parts that were taken from `parts`.
+    ahead: VecDeque<Ahead>,
     /// What is left to hand out of a chunk.
     current: Option<(Part, Held)>,
+}
+
+/// A run, and what is wanted of each of its chunks.
+struct Ahead {
+    parts: VecDeque<Part>,
+    chunks: Coming,
 }
 
 impl Download {
@@ -43,8 +50,8 @@ impl Download {
             Some(current) => current,
             None => {
                 self.read_ahead(1).await?;
-                let Some((part, reading)) = self.ahead.pop_front() else { return Ok(None) };
-                (part, reading.await.map_err(|error| crashed(&error))??)
+                let Some(chunk) = self.take().await? else { return Ok(None) };
+                chunk
             }
         };
         let (held, bytes) = match held.get() {
@@ -61,13 +68,34 @@ impl Download {
         Ok(Some(bytes))
     }
 
-    /// Sees to it that `count` chunks are being read, if there are as many.
+    /// The next chunk of those that are being read.
+    async fn take(&mut self) -> Result<Option<(Part, Held)>, ReadError> {
+        let Some(run) = self.ahead.front_mut() else { return Ok(None) };
+        let held = run.chunks.next().await.transpose()?;
+        let taken = run.parts.pop_front().zip(held);
+        if run.parts.is_empty() {
+            self.ahead.pop_front();
+        }
+        self.taken += 1;
+        Ok(taken)
+    }
+
+    /// Sees to it that `count` runs are being read, if there is enough for as many. No run is longer than what was handed out
+    /// before and one chunk: the first comes soon, and who leaves early has had little read in vain.
     async fn read_ahead(&mut self, count: usize) -> Result<(), ReadError> {
         while self.ahead.len() < count
             && let Some(part) = self.parts.pop_front()
         {
-            let row = self.row(&part.chunk).await?;
-            self.ahead.push_back((part, self.reader.hold(row).await?));
+            let first = self.row(&part.chunk).await?;
+            let mut run = self.reader.run(first, 1 + self.taken);
+            let mut parts = VecDeque::from([part]);
+            while let Some(next) = self.parts.front()
+                && let Some(row) = self.known(&next.chunk)
+                && run.add(row)
+            {
+                parts.extend(self.parts.pop_front());
+            }
+            self.ahead.push_back(Ahead { parts, chunks: self.reader.hold(run).await? });
         }
         Ok(())
     }
@@ -76,8 +104,10 @@ impl Download {
     async fn read_again(&mut self, part: &Part) -> Result<(Held, Bytes), ReadError> {
         loop {
             let row = self.row(&part.chunk).await?;
-            let held = self.reader.hold(row).await?.await.map_err(|error| crashed(&error))??;
-            if let Some(bytes) = held.get() {
+            let mut chunks = self.reader.hold(self.reader.run(row, 1)).await?;
+            if let Some(held) = chunks.next().await.transpose()?
+                && let Some(bytes) = held.get()
+            {
                 return Ok((held, bytes));
             }
         }
@@ -89,12 +119,13 @@ impl Download {
             let hashes: Vec<_> = std::iter::once(chunk.hash).chain(next).take(LOCATE).collect();
             self.rows = self.reader.locate(&hashes).await?;
         }
-        match self.rows.get(&chunk.hash) {
-            Some(row) if row.size == chunk.size => Ok(*row),
-            _ => {
-                tracing::error!(chunk = %chunk.hash, "a chunk is missing");
-                Err(ReadError::Corrupt)
-            }
-        }
+        self.known(chunk).ok_or_else(|| {
+            tracing::error!(chunk = %chunk.hash, "a chunk is missing");
+            ReadError::Corrupt
+        })
+    }
+
+    fn known(&self, chunk: &Chunk) -> Option<ChunkRow> {
+        self.rows.get(&chunk.hash).filter(|row| row.size == chunk.size).copied()
     }
 }

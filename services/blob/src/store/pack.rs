@@ -64,6 +64,11 @@ pub struct Location {
 }
 
 impl Location {
+    /// The offset behind the payload.
+    pub fn end(&self) -> u64 {
+        self.position.saturating_add(u64::from(self.stored))
+    }
+
     /// Where the whole record stands, of which this is the payload.
     pub fn record(&self) -> Self {
         let header = record::HEADER_LEN;

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::disk::DiskPacks;
 use self::object::ObjectPacks;
@@ -41,13 +42,32 @@ pub trait PackStore: fmt::Debug + Send + Sync {
     /// Opens a pack to read it from one end to the other.
     async fn open(self: Arc<Self>, id: PackId) -> io::Result<Pack>;
 
+    /// How many packs it is worth to read from one end to the other at once.
+    fn scans(&self) -> usize {
+        1
+    }
+
     /// Reads the payload that stands there, whole, and calls `then` with it. Does not wait for either.
     fn read(self: Arc<Self>, location: Location, then: Then);
+
+    /// Reads payloads that stand in one pack in this order, whole, and calls what belongs to each once it is there, whatever
+    /// becomes of the others. Does not wait for any of it.
+    fn read_run(self: Arc<Self>, run: Vec<(Location, Then)>) -> Reading {
+        for (location, then) in run {
+            Arc::clone(&self).read(location, then);
+        }
+        Reading::default()
+    }
+
+    /// Bytes from the start of a run to its end, at most; 0 where nothing is gained by reading several payloads at once.
+    fn longest_run(&self) -> u64 {
+        0
+    }
 
     /// The payload that stands there, if it can be had without waiting for anything.
     fn read_now(&self, location: &Location) -> Option<Bytes>;
 
-    /// How many chunks of a large blob it is worth to read ahead of the one that is being handed out.
+    /// How many runs of a large blob it is worth to read ahead of the one that is being handed out.
     fn read_ahead(&self) -> usize;
 
     /// Takes a pack away for good; when this returns, it does not come back. It is no error when it is not there. Who reads it
@@ -78,6 +98,20 @@ pub trait PackStore: fmt::Debug + Send + Sync {
         entries: mpsc::Receiver<Entry>,
         commits: mpsc::Sender<Batch>,
     ) -> io::Result<Ended>;
+}
+
+/// A run that is being read. When this is dropped, what has not been read yet may never be, and what was to be done with it is
+/// dropped.
+#[derive(Debug, Default)]
+pub struct Reading {
+    _task: Option<AbortOnDropHandle<()>>,
+}
+
+impl Reading {
+    /// By a task.
+    pub fn new(task: AbortOnDropHandle<()>) -> Self {
+        Self { _task: Some(task) }
+    }
 }
 
 /// A pack of a list.

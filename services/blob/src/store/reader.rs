@@ -1,6 +1,6 @@
 //! Reading from packs: every chunk is verified before a byte of it is handed out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,9 +17,10 @@ use super::counters::Counters;
 use super::download;
 use super::index::{self, ChunkRow, Index};
 use super::pack::{Location, PackId};
-use super::packs::{self, PackStore, is_loss};
+use super::packs::{self, PackStore, Then, is_loss};
+use super::run::{self, Coming, Run};
 use crate::domain::manifest::{Chunk, Manifest, Part};
-use crate::domain::payload::{DecodeError, Encoding, decoding_memory, decoding_room, is_quick_to_decode};
+use crate::domain::payload::{DecodeError, Encoding, decoding_room, is_quick_to_decode};
 use crate::domain::record::{Header, Kind};
 use crate::domain::seal::KeyId;
 use crate::domain::{BlobId, SMALL};
@@ -175,9 +176,18 @@ impl Reader {
         &self.index
     }
 
-    /// How many chunks of a large blob to hold ahead of the one that is being handed out.
+    /// How many runs of a large blob to hold ahead of the one that is being handed out.
     pub fn read_ahead(&self) -> usize {
         self.packs.read_ahead()
+    }
+
+    /// A run that begins with this chunk and may become `chunks` long. It may take a quarter of the memory that is free: the more
+    /// readers there are, the shorter are their runs.
+    pub fn run(&self, first: ChunkRow, chunks: usize) -> Run {
+        let to_read = self.reading.available_permits() as u64;
+        let to_hold = self.held.policy().max_capacity().unwrap_or_default();
+        let memory = to_read.min(to_hold.saturating_sub(self.held.weighted_size())) / 4;
+        Run::new(first, run::Limits { chunks, span: self.packs.longest_run(), memory })
     }
 
     /// Bytes of the chunks that are held for readers.
@@ -232,21 +242,30 @@ impl Reader {
         self.index.locate(hashes).await.map_err(|error| index_failed(&error))
     }
 
-    /// Begins to read a chunk, once there is memory for it, and keeps it when it is sound.
-    pub async fn hold(&self, row: ChunkRow) -> Result<oneshot::Receiver<Result<Held, ReadError>>, ReadError> {
-        let memory = decoding_memory(row.codec, row.location.stored, row.size);
+    /// Begins to read a run, once there is memory for all of it, and keeps the chunks that are sound.
+    pub async fn hold(&self, run: Run) -> Result<Coming, ReadError> {
+        // At once: of several who had a part each, none might get the rest. Reading ends by itself and waits for nobody.
+        let memory = u32::try_from(run.memory()).unwrap_or(u32::MAX);
         let memory = Arc::clone(&self.reading).acquire_many_owned(memory).await;
-        let memory = memory.map_err(|_closed| ReadError::Failed)?;
-        let (held, next_held) = (self.held.clone(), Arc::clone(&self.next_held));
-        Ok(self.read(row, move |bytes| {
-            let bytes = bytes?;
-            let held = Held { key: next_held.fetch_add(1, Ordering::Relaxed), cache: held };
-            held.cache.insert(held.key, bytes);
-            // Takes back what is too much, at once rather than some time.
-            held.cache.run_pending_tasks();
-            drop(memory);
-            Ok(held)
-        }))
+        let mut memory = memory.map_err(|_closed| ReadError::Failed)?;
+        let mut chunks = VecDeque::new();
+        let mut reads = Vec::new();
+        for row in run.into_rows() {
+            let memory = memory.split(usize::try_from(run::memory(&row)).unwrap_or(usize::MAX));
+            let (held, next_held) = (self.held.clone(), Arc::clone(&self.next_held));
+            let (chunk, then) = answer(move |bytes| {
+                let bytes = bytes?;
+                let held = Held { key: next_held.fetch_add(1, Ordering::Relaxed), cache: held };
+                held.cache.insert(held.key, bytes);
+                // Takes back what is too much, at once rather than some time.
+                held.cache.run_pending_tasks();
+                drop(memory);
+                Ok(held)
+            });
+            chunks.push_back(chunk);
+            reads.push((row.location, self.on_stored(row, false, then)));
+        }
+        Ok(Coming::new(chunks, Arc::clone(&self.packs).read_run(reads)))
     }
 
     /// The bytes of a small chunk, wherever it stands by now.
@@ -287,31 +306,24 @@ impl Reader {
     }
 
     async fn read_elsewhere(&self, row: ChunkRow) -> Result<Bytes, ReadError> {
-        self.read(row, |bytes| bytes).await.map_err(|error| crashed(&error))?
-    }
-
-    /// Begins to read and verify a chunk, and gives what `then` makes of it on a thread that may block and compute.
-    fn read<T: Send + 'static>(
-        &self,
-        row: ChunkRow,
-        then: impl FnOnce(Result<Bytes, ReadError>) -> T + Send + 'static,
-    ) -> oneshot::Receiver<T> {
-        let (done, result) = oneshot::channel();
-        let then = Box::new(move |bytes| {
-            // Nobody may be waiting any more.
-            let _ = done.send(then(bytes));
-        });
+        let (bytes, then) = answer(|bytes| bytes);
         self.read_from(row, false, then);
-        result
+        bytes.await.map_err(|error| crashed(&error))?
     }
 
-    /// As [`Reader::read`]. What is gone may have moved meanwhile, unless that was asked already: then it is read from there.
+    /// Begins to read and verify a chunk.
     fn read_from(&self, row: ChunkRow, was_asked: bool, then: ThenChunk) {
+        Arc::clone(&self.packs).read(row.location, self.on_stored(row, was_asked, then));
+    }
+
+    /// What is done with what was read of a chunk: `then` with the chunk, if it is sound. What is gone may have moved meanwhile,
+    /// unless that was asked already: then it is read from there.
+    fn on_stored(&self, row: ChunkRow, was_asked: bool, then: ThenChunk) -> Then {
         let reader = self.clone();
         let runtime = tokio::runtime::Handle::try_current();
         // Made here for the same reason as room for what is read: see `DiskPacks::read`.
         let room = decoding_room(row.codec, row.size);
-        let then = Box::new(move |stored: io::Result<Bytes>| match (stored, runtime) {
+        Box::new(move |stored: io::Result<Bytes>| match (stored, runtime) {
             (Err(error), Ok(runtime)) if !was_asked && is_loss(&error) => {
                 runtime.spawn(async move {
                     match reader.locate(&[row.hash]).await {
@@ -326,8 +338,7 @@ impl Reader {
                 });
             }
             (stored, _) => then(reader.sound(&row, stored, room)),
-        });
-        Arc::clone(&self.packs).read(row.location, then);
+        })
     }
 
     /// The chunk, if what was read is sound. On damage the index is told, so that no new blob relies on the chunk.
@@ -420,6 +431,18 @@ impl Reader {
     pub fn forget_places(&self) {
         self.blobs.invalidate_all();
     }
+}
+
+/// Where what `then` makes of a chunk comes, and what has it made: on a thread that may block and compute.
+fn answer<T: Send + 'static>(
+    then: impl FnOnce(Result<Bytes, ReadError>) -> T + Send + 'static,
+) -> (oneshot::Receiver<T>, ThenChunk) {
+    let (done, result) = oneshot::channel();
+    let then = Box::new(move |bytes| {
+        // Nobody may be waiting any more.
+        let _ = done.send(then(bytes));
+    });
+    (result, then)
 }
 
 /// What the record of a chunk says.

@@ -1,10 +1,14 @@
 //! Start-up: what the packs hold and the index has not seen is added to it.
 //!
-//! Only the ends of the packs that were being written are read, unless the index is new: then all packs are.
+//! Only the ends of the packs that were being written are read, unless the index is new: then all packs are. Several may be
+//! read at once, but their rows go into the index in the order of the packs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::OpenError;
 use super::index::{Index, PackRow, Rows};
@@ -37,14 +41,18 @@ pub async fn recover(
         let chunks = index.damage_beyond(*id, 0).await?;
         tracing::error!(pack = %id, chunks, "a pack is missing: its chunks cannot be read");
     }
-    let mut last = newest;
-    for listed in found {
-        last = last.max(listed.id);
+    let last = found.iter().map(|listed| listed.id).fold(newest, PackId::max);
+    let mut unread = found.into_iter().filter_map(|listed| {
         let known = known.remove(&listed.id);
         let is_done = known.is_some_and(|known| listed.len == Some(known.indexed_to));
-        if !is_done && !retired.contains(&listed.id) {
-            recover_pack(packs, index, encoding, listed.id, known).await?;
-        }
+        (!is_done && !retired.contains(&listed.id)).then_some((listed.id, known))
+    });
+    let mut looks = VecDeque::new();
+    loop {
+        let room = packs.scans().saturating_sub(looks.len());
+        looks.extend(unread.by_ref().take(room).map(|(id, known)| Look::begin(packs, encoding, id, known)));
+        let Some(look) = looks.pop_front() else { break };
+        look.end(index).await?;
     }
     // Its file was deleted, and then the process ended.
     for id in retired.into_iter().filter(|id| !found_ids.contains(id)) {
@@ -53,14 +61,57 @@ pub async fn recover(
     Ok(last)
 }
 
-async fn recover_pack(
-    packs: &Arc<dyn PackStore>,
-    index: &Index,
-    encoding: &Arc<Encoding>,
+/// A pack that is being looked through.
+struct Look {
+    id: PackId,
+    findings: mpsc::Receiver<Finding>,
+    task: AbortOnDropHandle<Result<(), OpenError>>,
+}
+
+/// What the index has to know of a pack.
+enum Finding {
+    /// It has so few bytes only.
+    TooShort(u64),
+    /// What stands there.
+    Rows(Rows),
+}
+
+impl Look {
+    /// Begins to look. What is found waits for [`Look::end`].
+    fn begin(
+        packs: &Arc<dyn PackStore>,
+        encoding: &Arc<Encoding>,
+        id: PackId,
+        known: Option<PackRow>,
+    ) -> Self {
+        let (found, findings) = mpsc::channel(1);
+        let look = look(Arc::clone(packs), Arc::clone(encoding), id, known, found);
+        Self { id, findings, task: AbortOnDropHandle::new(tokio::spawn(look)) }
+    }
+
+    /// Looks at all of it, and tells the index.
+    async fn end(mut self, index: &Index) -> Result<(), OpenError> {
+        while let Some(finding) = self.findings.recv().await {
+            match finding {
+                Finding::TooShort(len) => {
+                    let chunks = index.damage_beyond(self.id, len).await?;
+                    tracing::error!(pack = %self.id, bytes = len, chunks, "chunks of a pack that is too short are lost");
+                }
+                Finding::Rows(rows) => index.replay(&rows).await?,
+            }
+        }
+        self.task.await.map_err(io::Error::other)?
+    }
+}
+
+async fn look(
+    packs: Arc<dyn PackStore>,
+    encoding: Arc<Encoding>,
     id: PackId,
     known: Option<PackRow>,
+    found: mpsc::Sender<Finding>,
 ) -> Result<(), OpenError> {
-    let Pack { salt, len, mut bytes } = match Arc::clone(packs).open(id).await {
+    let Pack { salt, len, mut bytes } = match packs.open(id).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Another process on the same bucket may have deleted it just now. If it is lost, the next start will say so.
             tracing::warn!(pack = %id, "a pack went away before it was looked at");
@@ -83,17 +134,16 @@ async fn recover_pack(
         }
     };
     if len < from {
-        let chunks = index.damage_beyond(id, len).await?;
-        tracing::error!(pack = %id, bytes = len, expected = from, chunks, "a pack is too short");
+        tracing::error!(pack = %id, bytes = len, expected = from, "a pack is too short");
+        let _ = found.send(Finding::TooShort(len)).await;
     }
     if len <= from {
         return Ok(());
     }
     // What is read now may be in the system's memory alone, and is about to be relied on.
-    let decoding = Arc::clone(encoding);
     let mut scanner = blocking(move || {
         bytes.make_durable()?;
-        Ok(Scanner::new(bytes, id, salt, from, len, decoding))
+        Ok(Scanner::new(bytes, id, salt, from, len, encoding))
     })
     .await?;
     let mut records = 0;
@@ -121,9 +171,13 @@ async fn recover_pack(
         scanner = scanned;
         records += rows.chunks.len() + rows.blobs.len() + rows.segments.len();
         let indexed_to = if is_done { len } else { scanner.position() };
-        index.replay(&Rows { packs: vec![PackRow { id, salt, indexed_to }], ..rows }).await?;
+        let rows = Rows { packs: vec![PackRow { id, salt, indexed_to }], ..rows };
+        if found.send(Finding::Rows(rows)).await.is_err() {
+            // The index failed, and that is told by whoever asked it.
+            return Ok(());
+        }
         if is_done {
-            tracing::info!(pack = %id, from, until = len, records, "the end of a pack was indexed");
+            tracing::info!(pack = %id, from, until = len, records, "the end of a pack was read");
             return Ok(());
         }
     }

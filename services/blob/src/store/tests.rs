@@ -12,6 +12,7 @@ mod faults;
 mod mutated;
 mod replicas;
 mod resume;
+mod runs;
 mod slow;
 
 use std::fs::{File, OpenOptions};

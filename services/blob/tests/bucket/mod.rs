@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -176,6 +177,24 @@ impl Bucket {
             rules,
             local: Some(Local { folder, stop: Some(stop), server: Some(server) }),
         }
+    }
+
+    /// The file of the only object on our own server whose name ends like this.
+    pub fn object(&self, end: &str) -> PathBuf {
+        let mut folders = vec![self.local.as_ref().unwrap().folder.path().join(&self.name)];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.to_string_lossy().ends_with(end) {
+                    found.push(path);
+                }
+            }
+        }
+        assert_eq!(found.len(), 1, "{found:?} end with {end}");
+        found.remove(0)
     }
 
     /// From now on the next `times` requests of that kind go wrong. The last rule that fits counts.

@@ -5,11 +5,12 @@
 //! only to look at what is about as new as the newest pack that the index knows, or newer.
 //!
 //! Every request has a time limit, every operation another one and three tries. What is under way at once is
-//! limited for reading and for writing apart.
+//! limited for reading and for writing apart. Payloads that stand near each other are read with [one request](run).
 
 mod ids;
 mod lane;
 mod put;
+mod run;
 mod source;
 mod tries;
 
@@ -31,17 +32,21 @@ use object_store::{
     GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::ids::Ids;
 use self::source::Source;
 use self::tries::Tries;
-use super::{Listed, Pack, PackStore, Then};
+use super::{Listed, Pack, PackStore, Reading, Then};
 use crate::store::lane::{Batch, Context, Ended, Entry};
 use crate::store::pack::{self, Location, PackId};
 
 const SUFFIX: &str = ".pack";
-/// Chunks of a large blob that are under way at once, apart from the one that is handed out.
+/// Runs of a large blob that are under way at once, apart from the one that is handed out.
 const READ_AHEAD: usize = 4;
+/// Packs that are read from one end to the other at once, at most. Each takes about as much memory as three of the windows that
+/// it is fetched in.
+const SCANS: usize = 8;
 /// Why there is no permit, though semaphores are never closed.
 const CLOSED: &str = "closed";
 
@@ -73,7 +78,7 @@ pub struct Settings {
     pub allow_http: bool,
     /// How long one request may take. An operation may take twice as long, all tries together.
     pub request_timeout: Duration,
-    /// Reads under way at once.
+    /// Requests for reading under way at once.
     pub max_reads: usize,
     /// Batches that are being written at once; half of them are for small blobs.
     pub max_writes: usize,
@@ -99,6 +104,7 @@ pub struct ObjectPacks {
     tries: Tries,
     ids: Ids,
     reads: Arc<Semaphore>,
+    scans: usize,
     max_writes: usize,
     batch: u64,
 }
@@ -141,6 +147,7 @@ impl ObjectPacks {
             tries: Tries::new(settings.request_timeout, presence),
             ids: Ids::default(),
             reads: Arc::new(Semaphore::new(settings.max_reads)),
+            scans: SCANS.min(settings.max_reads),
             max_writes: settings.max_writes,
             batch: settings.batch,
         })
@@ -173,13 +180,18 @@ impl ObjectPacks {
                     Err(io::Error::other("the answer has another length than it says"))
                 }
             }
-            // That the range starts beyond the end is one failure among others; so the length is asked for.
-            Err(error) if error.kind() == io::ErrorKind::Other => match self.len(id).await {
-                Ok(len) if len <= range.start => Ok((Bytes::new(), len)),
-                _ => Err(error),
-            },
-            Err(error) => Err(error),
+            Err(error) => Ok((Bytes::new(), self.ended(id, range.start, error).await?)),
         }
+    }
+
+    /// The length of a pack that cannot be read from the offset `start` on because it ends before; `error` when that is not why.
+    /// For an answer tells it like any other failure, so the length is asked for.
+    async fn ended(&self, id: PackId, start: u64, error: io::Error) -> io::Result<u64> {
+        if error.kind() != io::ErrorKind::Other {
+            return Err(error);
+        }
+        let len = self.len(id).await.ok().filter(|len| *len <= start);
+        len.ok_or(error)
     }
 
     /// Tries whether objects can be listed, made and deleted. `now` tells our time, in Unix seconds.
@@ -272,12 +284,20 @@ impl PackStore for ObjectPacks {
         Ok(Pack { salt, len, bytes: Box::new(bytes) })
     }
 
+    fn scans(&self) -> usize {
+        self.scans
+    }
+
     fn read(self: Arc<Self>, location: Location, then: Then) {
-        tokio::spawn(async move {
-            let end = location.position + u64::from(location.stored);
-            let bytes = self.get_exact(location.pack, location.position..end).await;
-            tokio::task::spawn_blocking(move || then(bytes));
-        });
+        tokio::spawn(run::read(self, vec![(location, then)]));
+    }
+
+    fn read_run(self: Arc<Self>, run: Vec<(Location, Then)>) -> Reading {
+        Reading::new(AbortOnDropHandle::new(tokio::spawn(run::read(self, run))))
+    }
+
+    fn longest_run(&self) -> u64 {
+        run::LONGEST
     }
 
     fn read_now(&self, _location: &Location) -> Option<Bytes> {

@@ -195,6 +195,30 @@ async fn a_start_waits_out_what_passes_and_else_fails() {
     check(&mut home, store, &[(id, content)]).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_reads_several_packs_at_once_and_not_all() {
+    let (mut home, bucket) = hurried();
+    home.object().request_timeout = Duration::from_secs(12);
+    let store = home.open().await;
+    let mut blobs = Vec::new();
+    for seed in 0..12 {
+        // Each is a pack.
+        let content = noise(seed, 5000);
+        blobs.push((try_write(&store, &content).await.unwrap().id, content));
+    }
+    store.close().await;
+    home.lose_index().await;
+    bucket.fail(GET, Fault::Hang, usize::MAX);
+    let heals = async {
+        holdall_runtime::testing::eventually(Duration::from_secs(60), async || bucket.met() >= 8).await;
+        bucket.heal()
+    };
+    // They are asked for again.
+    let (store, met) = tokio::join!(home.open(), heals);
+    assert_eq!(met, [8]);
+    check(&mut home, store, &blobs).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_not_there_says_nothing_about_its_packs() {
     let (mut home, _bucket) = hurried();
