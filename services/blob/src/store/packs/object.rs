@@ -5,7 +5,7 @@
 //! only to look at what is about as new as the newest pack that the index knows, or newer.
 //!
 //! Every request has a time limit, every operation another one and three tries. What is under way at once is
-//! limited for reading and for writing apart. Payloads that stand near each other are read with [one request](run).
+//! limited for reading and for writing apart. Payloads that stand near each other are read with one request (`run`).
 
 mod ids;
 mod lane;
