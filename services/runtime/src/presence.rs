@@ -3,9 +3,11 @@
 //! A time limit for a call has to be as long as the slowest one that is well. Where nothing answers any more, because a
 //! server is frozen or a network swallows packets, nobody should have to wait that long. So a call that takes long makes us
 //! ask something small beside it: as long as that is answered the call may go on, and when it is not the call is given up.
+//! Where a line is full the small question may wait longer than that behind large ones, so other calls that were answered
+//! meanwhile count as its answer.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -30,6 +32,8 @@ struct Shared {
     of: &'static str,
     ask: Ask,
     last: Mutex<Option<(Instant, bool)>>,
+    /// When another call was answered last.
+    heard: StdMutex<Option<Instant>>,
 }
 
 /// Nothing answers there. A call that was given up may have been done.
@@ -51,7 +55,12 @@ impl Presence {
         F: Future<Output = bool> + Send + 'static,
     {
         let ask: Ask = Box::new(move || ask().boxed());
-        Self(Arc::new(Shared { of, ask, last: Mutex::default() }))
+        Self(Arc::new(Shared { of, ask, last: Mutex::default(), heard: StdMutex::default() }))
+    }
+
+    /// Notes that a call was answered: whoever answers is there.
+    pub fn heard(&self) {
+        *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Makes a call for as long as anything is answered.
@@ -76,14 +85,16 @@ impl Presence {
     }
 
     async fn answers(&self) -> bool {
-        let Shared { of, ask, last } = &*self.0;
+        let Shared { of, ask, last, heard } = &*self.0;
         let mut last = last.lock().await;
         if let Some((at, answered)) = *last
             && at.elapsed() < FRESH
         {
             return answered;
         }
-        let answered = timeout(LIMIT, ask()).await.unwrap_or(false);
+        let asked = Instant::now();
+        let heard = || heard.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at >= asked);
+        let answered = timeout(LIMIT, ask()).await.unwrap_or(false) || heard();
         if !answered {
             tracing::warn!(of, "nothing answers");
         }
@@ -112,6 +123,23 @@ mod tests {
         let slow = async { sleep(Duration::from_secs(60)).await };
         assert_eq!(presence.over(slow).await, Ok(()));
         assert!(asked.load(Ordering::Relaxed) > 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_hear_counts() {
+        let presence = Presence::new("it", pending);
+        let others = async {
+            loop {
+                sleep(Duration::from_millis(900)).await;
+                presence.heard();
+            }
+        };
+        let slow = presence.over(async { sleep(Duration::from_secs(60)).await });
+        tokio::select! {
+            done = slow => assert_eq!(done, Ok(())),
+            () = others => unreachable!(),
+        }
+        assert_eq!(presence.over(pending::<()>()).await, Err(Silent("it")), "it was long ago");
     }
 
     #[tokio::test(start_paused = true)]

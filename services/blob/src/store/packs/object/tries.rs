@@ -34,7 +34,10 @@ impl Tries {
             let mut failures = 0;
             loop {
                 match self.within(request()).await.and_then(|result| result) {
-                    Ok(value) => return Ok(value),
+                    Ok(value) => {
+                        self.presence.heard();
+                        return Ok(value);
+                    }
                     Err(error) => {
                         failures += 1;
                         self.pause(what, failures, error).await?;
