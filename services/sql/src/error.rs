@@ -106,12 +106,6 @@ impl Error {
         matches!(self, Self::Busy(_))
     }
 
-    /// Whether a unique or primary key was taken.
-    #[must_use]
-    pub fn is_unique_violation(&self) -> bool {
-        matches!(self, Self::UniqueViolation { .. })
-    }
-
     /// Whether the server did not answer at all, which it will not do in a moment either.
     pub(crate) fn is_silence(&self) -> bool {
         match self {

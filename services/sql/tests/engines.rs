@@ -306,7 +306,8 @@ async fn violations_say_what_they_are() {
                 other => panic!("{other:?}"),
             }
             let mut tx = db.begin().await.unwrap();
-            assert!(add(id, name).execute(&mut tx).await.unwrap_err().is_unique_violation());
+            let refused = add(id, name).execute(&mut tx).await;
+            assert!(matches!(refused, Err(Error::UniqueViolation { .. })), "{refused:?}");
         }
         let orphan = sql("INSERT INTO token (id, account) VALUES ($1, $2)").bind("t").bind("nobody");
         assert!(matches!(orphan.execute(&db).await, Err(Error::ForeignKey)));

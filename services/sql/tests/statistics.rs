@@ -1,8 +1,9 @@
 //! That PostgreSQL plans with what it knows of a table, soon after the table has grown.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use holdall_runtime::testing::eventually;
 use holdall_sql::{Database, Migration, Migrations, insert, sql, testing};
 
 // PostgreSQL's own statistics must not be what is found.
@@ -29,10 +30,6 @@ async fn a_table_that_has_grown_is_known() {
     let db = database.database();
     for (from, to) in [(0, 2_000), (2_000, 10_000)] {
         fill(db, from..to).await;
-        let filled = Instant::now();
-        while known(db).await != i64::from(to) {
-            assert!(filled.elapsed() < Duration::from_secs(60), "{} rows are known", known(db).await);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually(Duration::from_secs(60), async || known(db).await == i64::from(to)).await;
     }
 }
